@@ -157,7 +157,7 @@ pub(super) struct HistoryCursor {
     /// The end of the first range of a new subscription; `u64::MAX` if there is none. Whether the log had lost later events
     /// before the subscription, or between the subscription and that range, is unknown.
     pub(super) uncertain_after: u64,
-    /// The check of the event that the subscriber resumes after, until it was compared with that of the log.
+    /// The check of the event that the subscriber resumes after, until it has read on. Before the window, the log compares it.
     pub(super) check: Option<Check>,
     /// A time in milliseconds since 1970: the subscription begins after earlier events, which are before the window.
     pub(super) since: Option<u64>,

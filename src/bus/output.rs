@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{
     clients::{PositionDue, Subscriber},
+    cursor::Position,
     format::Format,
     framing::{Chunk, ChunkBuffer, Framing},
     ids::ClientId,
@@ -76,7 +77,11 @@ impl Output<'_> {
 
     /// Adds the position of the stream.
     pub(super) fn position(&mut self, seq: u64, subscriber: &Subscriber) {
-        let position = if seq == self.head.seq { self.head } else { self.head.at(seq) };
+        let check = match &subscriber.cursor.position {
+            Position::History(cursor) if cursor.after == seq => cursor.check,
+            _ => None,
+        };
+        let position = if seq == self.head.seq { self.head } else { EventId { check, ..self.head.at(seq) } };
         sse::encode_position(subscriber.position_form, &self.client, position, self.buffer.payload());
         self.sent = seq;
     }

@@ -22,6 +22,8 @@ impl ReadContext<'_> {
         let start = self.history.start();
         let seq = match &subscriber.cursor.position {
             Position::History(cursor) if cursor.after < start => cursor.after + 1,
+            // The event before the window is that of the log, which compares its check.
+            Position::History(cursor) if cursor.after == start && start > 0 && cursor.check.is_some() => start + 1,
             Position::Snapshot(snapshot) if snapshot.after < start.min(snapshot.upto) => snapshot.after + 1,
             _ => return None,
         };

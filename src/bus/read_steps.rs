@@ -264,6 +264,9 @@ impl HistoryCursor {
         let stopped = history.scan(topics, begin, now.mono, topics.tests_at_once(), &mut show);
         let reached = stopped.map_or(head.seq, |reached| reached.max(after));
         self.note_crashes(history, after, reached, head.epoch);
+        if reached > begin {
+            self.check = None;
+        }
         self.after = reached;
         if let Some(seq) = wanted {
             return Reached::Wanted(seq);

@@ -58,17 +58,18 @@ impl Bus {
         if let Some(segment) = subscriber.cursor.segment() {
             self.feeds.leave(key, segment);
         }
-        let (after, earlier_gap) = match &mut subscriber.cursor.position {
-            Position::Live { seq, .. } => (*seq, None),
+        let (after, earlier_gap, check) = match &mut subscriber.cursor.position {
+            Position::Live { seq, .. } => (*seq, None, None),
             // What is left of a snapshot becomes part of the gap.
-            Position::Snapshot(snapshot) => (snapshot.upto, snapshot.gap.take()),
-            Position::History(cursor) => (cursor.after, cursor.gap.take()),
+            Position::Snapshot(snapshot) => (snapshot.upto, snapshot.gap.take(), None),
+            Position::History(cursor) => (cursor.after, cursor.gap.take(), cursor.check),
             Position::Shared(_) => return,
         };
         let from = if after == before.seq { before } else { before.at(after) };
         let mut cursor = if before.epoch == position.epoch {
             let lost = (after > position.seq).then(|| Gap::new(GapReason::Rewritten, None, from, position));
             let mut cursor = HistoryCursor::after(after.min(position.seq), GapReason::Evicted);
+            cursor.check = check.filter(|_| lost.is_none());
             cursor.gap = lost.or(earlier_gap);
             cursor
         } else {

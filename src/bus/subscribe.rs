@@ -140,7 +140,7 @@ impl Bus {
         let (reason, from) = match text.parse::<EventId>() {
             Ok(id) if id.epoch == self.epoch && self.has_assigned(id) => {
                 let mut cursor = HistoryCursor::after(id.seq, GapReason::Evicted);
-                cursor.check = id.check.filter(|_| id.seq <= self.history.start());
+                cursor.check = id.check;
                 return cursor;
             }
             Ok(id) if id.epoch != self.epoch => (GapReason::Restarted, id),

@@ -62,6 +62,8 @@ const WINDOW: Window = Window { events: 200_000, bytes: 64 << 20 };
 const BEGIN_WITH: u64 = 10_000;
 /// Copies of the stream with which an acknowledged event survives the loss of a server.
 const DURABLE_COPIES: usize = 3;
+/// How long a failed publish makes the log unhealthy, unless another one fails. Then the state of the connection tells.
+const FAILING: Duration = Duration::from_secs(10);
 /// How long a node waits for those before it serves clients.
 const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -138,7 +140,9 @@ impl NatsLog {
         let Shared { nats, status, position, .. } = &*self.0;
         let unreachable = || nats.error().unwrap_or_else(|| "the NATS servers cannot be reached".into());
         let error = (!nats.is_connected()).then(unreachable);
-        let error = error.or_else(|| status.error.lock().clone()).or_else(|| status.publish_error.lock().clone());
+        let recent = |(error, at): (String, Instant)| (at.elapsed() < FAILING).then_some(error);
+        let error = error.or_else(|| status.error.lock().clone());
+        let error = error.or_else(|| status.publish_error.lock().clone().and_then(recent));
         let (server, version) = nats.server();
         let mut log = LogInfo::default();
         log.servers = nats.config().servers.iter().map(|server| without_password(server)).collect();

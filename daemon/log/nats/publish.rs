@@ -5,12 +5,14 @@
 //! it may be stored.
 
 use std::{
+    error::Error as _,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use async_nats::jetstream::{
-    context::{PublishAckFuture, PublishErrorKind},
+    self,
+    context::{PublishAckFuture, PublishError, PublishErrorKind},
     message::PublishMessage,
 };
 use sse_bus::{
@@ -79,7 +81,8 @@ async fn publish(shared: &Shared, mark: Mark, admitted: &Admitted) -> Waiting {
     }
     let publication = admitted.publication();
     let most = shared.retained_max.load(Ordering::Relaxed);
-    if publication.retain && !publication.data.is_empty() && shared.retained.bytes() + publication.data.len() > most {
+    let retains = publication.retain && !publication.data.is_empty();
+    if retains && !shared.retained.has_room(&publication.topic, publication.data.len(), most) {
         let message = format!(
             "the retained events would need more than `retained_bytes` = {most}; remove some (retain empty data), give them a TTL, \
              or raise the limit"
@@ -131,18 +134,7 @@ async fn acknowledge(shared: Arc<Shared>, mut acks: UnboundedReceiver<Waiting>) 
                         continue;
                     }
                 }
-                Ok(Err(error)) => {
-                    shared.failed.note(sequence);
-                    let text = error.to_string();
-                    *shared.status.publish_error.lock() = Some(format!("an event could not be stored: {text}"));
-                    let refused = match error.kind() {
-                        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe | PublishErrorKind::Other => {
-                            unknown()
-                        }
-                        _ => Shared::unavailable(&text),
-                    };
-                    Returned::Refused(mark, refused)
-                }
+                Ok(Err(error)) => Returned::Refused(mark, shared.not_stored(&error, sequence)),
                 Err(_) => {
                     shared.failed.note(sequence);
                     Returned::Refused(mark, unknown())
@@ -180,6 +172,22 @@ fn unknown() -> Refused {
 }
 
 impl Shared {
+    /// Returns why the servers have not acknowledged an event. They may refuse the event itself, and accept others.
+    fn not_stored(&self, error: &PublishError, sequence: Option<Sequence>) -> Refused {
+        /// The class of errors in a request, as in HTTP.
+        const OF_REQUEST: std::ops::Range<usize> = 400..500;
+        let answer = error.source().and_then(|source| source.downcast_ref::<jetstream::Error>());
+        if let Some(answer) = answer.filter(|answer| OF_REQUEST.contains(&answer.code())) {
+            return Refused::new(ErrorCode::RequestInvalid, format!("the NATS servers refuse the event: {answer}"));
+        }
+        self.failed.note(sequence);
+        let text = answer.map_or_else(|| error.to_string(), ToString::to_string);
+        *self.status.publish_error.lock() = Some((format!("an event could not be stored: {text}"), Instant::now()));
+        let is_unknown =
+            matches!(error.kind(), PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe | PublishErrorKind::Other);
+        if is_unknown && answer.is_none() { unknown() } else { Shared::unavailable(&text) }
+    }
+
     /// Waits until everything up to a number was returned, at most for [`PATIENCE`].
     async fn wait_for(&self, seq: u64) {
         let mut position = self.position.subscribe();

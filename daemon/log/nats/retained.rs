@@ -3,7 +3,7 @@
 //! They are read from their stream when the node starts, and kept up to date by the events that the log returns.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
 };
 
@@ -28,6 +28,8 @@ pub(super) struct RetainedEvents(Mutex<Table>);
 struct Table {
     by_topic: HashMap<Topic, u64>,
     by_seq: BTreeMap<u64, Kept>,
+    /// Those that expire, by time.
+    expiring: BTreeSet<(u64, u64)>,
     bytes: usize,
 }
 
@@ -52,6 +54,7 @@ impl RetainedEvents {
         let expires = ttl.map(|ttl| event.time.saturating_add(sse_bus::time::whole_millis(ttl)));
         if !event.data.is_empty() && expires.is_none_or(|end| end > unix_now()) {
             table.bytes += event.data.len();
+            table.expiring.extend(expires.map(|end| (end, event.id.seq)));
             table.by_topic.insert(event.topic.clone(), event.id.seq);
             table.by_seq.insert(event.id.seq, Kept { event: event.clone(), expires });
         }
@@ -62,9 +65,13 @@ impl RetainedEvents {
         *self.0.lock() = Table::default();
     }
 
-    /// Returns the bytes of all retained events.
-    pub(super) fn bytes(&self) -> usize {
-        self.0.lock().bytes
+    /// Returns true if an event of a topic with this number of bytes fits a bound, in place of the one that the topic has.
+    pub(super) fn has_room(&self, topic: &Topic, bytes: usize, most: usize) -> bool {
+        let mut table = self.0.lock();
+        table.expire(unix_now());
+        let replaced = table.by_topic.get(topic).and_then(|seq| table.by_seq.get(seq));
+        let replaced = replaced.map_or(0, |kept| kept.event.data.len());
+        table.bytes - replaced + bytes <= most
     }
 
     /// Returns true if a topic has a newer retained event.
@@ -96,6 +103,20 @@ impl Table {
     fn remove(&mut self, topic: &Topic) {
         if let Some(kept) = self.by_topic.remove(topic).and_then(|seq| self.by_seq.remove(&seq)) {
             self.bytes -= kept.event.data.len();
+            if let Some(end) = kept.expires {
+                self.expiring.remove(&(end, kept.event.id.seq));
+            }
+        }
+    }
+
+    /// Removes the events that have expired.
+    fn expire(&mut self, now: u64) {
+        while let Some((_, seq)) = self.expiring.first().copied().filter(|(end, _)| *end <= now) {
+            self.expiring.pop_first();
+            if let Some(kept) = self.by_seq.remove(&seq) {
+                self.bytes -= kept.event.data.len();
+                self.by_topic.remove(&kept.event.topic);
+            }
         }
     }
 }

@@ -60,8 +60,8 @@ pub(super) struct Status {
     pub(super) rewrites: AtomicU64,
     /// Why events cannot be ingested now.
     pub(super) error: Mutex<Option<String>>,
-    /// Why the last publish has failed; None once one succeeds.
-    pub(super) publish_error: Mutex<Option<String>>,
+    /// Why the last publish has failed, and when; None once one succeeds.
+    pub(super) publish_error: Mutex<Option<(String, Instant)>>,
 }
 
 impl Shared {

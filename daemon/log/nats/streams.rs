@@ -207,6 +207,12 @@ fn check(have: &Config, wanted: &Config) -> Result<(), StreamError> {
     );
     compare("retention", format!("{:?}", have.retention), format!("{:?}", wanted.retention));
     compare("discard", format!("{:?}", have.discard), format!("{:?}", wanted.discard));
+    compare("storage", format!("{:?}", have.storage), format!("{:?}", wanted.storage));
+    compare("no_ack", have.no_ack.to_string(), "false".into());
+    compare("subject_transform", format!("{:?}", have.subject_transform), "None".into());
+    if have.duplicate_window < wanted.duplicate_window {
+        compare("duplicate_window", format!("{:?}", have.duplicate_window), format!("{:?}", wanted.duplicate_window));
+    }
     compare("allow_direct", have.allow_direct.to_string(), "true".into());
     compare("allow_msg_ttl", have.allow_message_ttl.to_string(), "true".into());
     if differences.is_empty() {

@@ -18,7 +18,7 @@ export interface BusEvent {
 
 /** Events that were missed and are no longer available. */
 export interface Gap {
-  reason: "evicted" | "lagged" | "restarted" | "unknown_id";
+  reason: "evicted" | "lagged" | "restarted" | "unknown_id" | "rewritten";
   /** The number of missed events, if it is known. */
   missed: number | null;
   /** The first id that may be missing, and the last missing id. */

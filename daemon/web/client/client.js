@@ -313,7 +313,7 @@ class Subscription {
   take(prev, events) {
     if (!within(prev, this.last)) return this.catchUp();
     for (const event of events) {
-      if (within(event.id, this.last) && event.$gap?.reason !== "unknown_id") continue;
+      if (within(event.id, this.last) && !/unk|rew/.test(event.$gap?.reason)) continue;
       this.last = event.id ?? this.last;
       this.give(event);
       if (!this.live) return;

@@ -49,8 +49,7 @@ export function around() {
 
 // The ids of one topic are not consecutive, so it may take several steps to find enough earlier events.
 async function read(event, inAll, signal) {
-  const dash = event.id.lastIndexOf("-");
-  const epoch = event.id.slice(0, dash), number = Number(event.id.slice(dash + 1));
+  const [epoch, digits] = event.id.split("-"), number = Number(digits);
   for (const step of [...STEPS, number]) {
     const query = new URLSearchParams({ topic: inAll ? "**" : event.topic });
     if (step < number) query.set("last_event_id", `${epoch}-${number - step}`);
@@ -68,9 +67,9 @@ async function within(query, epoch, number, signal) {
       continue;
     }
     const entry = { kind: "event", ...event };
-    const at = Number(event.id.slice(event.id.lastIndexOf("-") + 1));
-    if (event.id === `${epoch}-${number}`) seen.found = entry;
-    else if (at < number && event.id.startsWith(`${epoch}-`)) {
+    const [ofEpoch, digits] = event.id.split("-"), at = Number(digits);
+    if (ofEpoch === epoch && at === number) seen.found = entry;
+    else if (at < number && ofEpoch === epoch) {
       seen.before.push(entry);
       if (seen.before.length > EACH_WAY) seen.before.shift();
     } else if (seen.after.push(entry) >= EACH_WAY) break;

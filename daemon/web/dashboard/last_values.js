@@ -59,4 +59,4 @@ export function lastValues(changed) {
   return { event, refresh, isCurrent, get: (topic) => values.get(topic) };
 }
 
-const numberOf = (id) => Number(id.slice(id.lastIndexOf("-") + 1));
+const numberOf = (id) => Number(id.split("-")[1]);
