@@ -140,3 +140,33 @@ fn an_id_before_the_window_is_verified_by_the_log() {
         assert_eq!(received.len(), 11, "{received:?}");
     }
 }
+
+#[test]
+fn a_resumed_stream_is_told_its_position_with_the_check_until_it_has_read_on() {
+    let mut bus = node();
+    for last in ["e-2-aaaa", "e-5-aaaa", "e-8-aaaa"] {
+        let filters = sse_bus::FilterSet::parse(&["t"]).expect("legal");
+        let mut subscription = sse_bus::bus::Subscription::new(filters, sse_bus::bus::Format::SseData);
+        subscription.start = Start::After(last.into());
+        let (client, _) = bus.subscribe(subscription, at(0)).expect("taken");
+        let mut out = Vec::new();
+        bus.read(client, at(0), Waker::noop(), &mut out);
+        let text = String::from_utf8(out.concat()).expect("text");
+        assert!(text.contains(&format!("id: {last}\n")), "{text}");
+    }
+}
+
+#[test]
+fn an_id_at_the_start_of_the_window_is_verified_by_the_log() {
+    let mut bus = node();
+    // The window has the events 6 to 10.
+    let client = subscribe(&mut bus, &["t"], Start::After("e-5-bbbb".into()));
+    assert_eq!(ids(&mut bus, client), Vec::<String>::new());
+    let wanted = bus.take_wanted().pop().expect("the event 5, to compare its check");
+    assert_eq!((wanted.seq, wanted.check), (6, Check::parse("bbbb")));
+    let fetched = Arc::new(Fetched { from: 6, upto: 6, rewritten: true, ..Fetched::default() });
+    bus.hand_over(client, Arc::downgrade(&fetched));
+    let received = ids(&mut bus, client);
+    let wanted = bus.take_wanted().pop().expect("all of history");
+    assert_eq!((received, wanted.seq), (Vec::new(), 1));
+}
