@@ -142,7 +142,7 @@ fn an_id_before_the_window_is_verified_by_the_log() {
 }
 
 #[test]
-fn a_resumed_stream_is_told_its_position_with_the_check_until_it_has_read_on() {
+fn a_resumed_stream_receives_its_position_with_the_check() {
     let mut bus = node();
     for last in ["e-2-aaaa", "e-5-aaaa", "e-8-aaaa"] {
         let filters = sse_bus::FilterSet::parse(&["t"]).expect("legal");
