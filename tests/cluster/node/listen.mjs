@@ -30,7 +30,8 @@ const received = (client) => {
   const end = once(() => {
     if (++ended < Number(clients)) return;
     print("done");
-    setImmediate(() => process.exit(0));
+    // An exit drops what the pipe has not taken yet.
+    setImmediate(() => process.stdout.write("", () => process.exit(0)));
   });
   return (type, id, data) => {
     print([client, type, id, data].join("\t"));
