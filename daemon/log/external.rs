@@ -32,11 +32,12 @@ pub(super) enum Sent {
 }
 
 /// Something from the log, in its order.
+#[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "the log for tests returns only some of them"))]
 pub(super) enum Returned {
     /// An event, with its number. The mark is None if another node has published it.
     Event(Option<Mark>, LogEvent),
-    /// The log has recognized the publish as a repeat of an event.
-    Duplicate(Mark, EventId),
+    /// The log has an event with this id, which it returned earlier or returns later. `duplicate` if that of another publish.
+    Stored { mark: Mark, id: EventId, duplicate: bool },
     /// An event that the log did not accept.
     Refused(Mark, Refused),
     /// See [`Sent::Live`].

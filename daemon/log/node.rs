@@ -152,9 +152,9 @@ async fn apply<L: ExternalLog>(bus: SharedBus, log: Arc<L>, waiting: Waiting) {
                 }
                 Some((mark, Ok(Published::new(id, subscribers))))
             }
-            Returned::Duplicate(mark, first) => {
-                let mut published = Published::new(first, 0);
-                published.duplicate = true;
+            Returned::Stored { mark, id, duplicate } => {
+                let mut published = Published::new(id, 0);
+                published.duplicate = duplicate;
                 Some((mark, Ok(published)))
             }
             Returned::Rewritten(position) => {

@@ -34,6 +34,7 @@ mod heartbeats;
 pub mod history;
 mod ids;
 mod inspect;
+mod log_event;
 mod node;
 mod now;
 mod output;
@@ -68,11 +69,11 @@ pub use self::{
     format::Format,
     framing::Framing,
     ids::{ClientId, ReaderId, SharedCursorId},
+    log_event::{Admitted, LogEvent},
     node::NODES_TOPIC,
     now::Now,
     presence::CLIENTS_TOPIC,
     presence_watch::PresenceEvent,
-    publish::{Admitted, LogEvent},
     read::Read,
     request::{Publication, Start, Subscription},
     state::Bus,

@@ -12,6 +12,7 @@ use super::{
     consumers::put_in_mailbox,
     dedup::DedupKeys,
     history::{Entry, TopicKey, TopicUsage},
+    log_event::{Admitted, LogEvent},
     state::refuse_more,
 };
 use crate::{
@@ -20,37 +21,6 @@ use crate::{
     time::whole_millis,
     topic::Topic,
 };
-
-/// A publication that the bus has accepted, to be appended to the log.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct Admitted {
-    publication: Publication,
-}
-
-impl Admitted {
-    /// Returns the publication.
-    pub fn publication(&self) -> &Publication {
-        &self.publication
-    }
-
-    /// Returns the event, with the id that the log has assigned. `time` is in milliseconds since 1970.
-    pub fn into_event(self, id: EventId, time: u64) -> LogEvent {
-        let (retain, ttl) = (self.publication.retain, self.publication.ttl);
-        LogEvent { event: self.publication.into_event(id, time), retain, ttl }
-    }
-}
-
-/// An event of the log, with the options of its publication.
-#[derive(Clone, Debug)]
-pub struct LogEvent {
-    /// The event.
-    pub event: Event,
-    /// The event becomes the retained event of its topic; an event without data removes the retained event.
-    pub retain: bool,
-    /// How long the event is replayed and retained.
-    pub ttl: Option<Duration>,
-}
 
 impl Bus {
     /// Publishes an event. `from` is its publisher, if that is a client.
@@ -122,7 +92,7 @@ impl Bus {
     /// There is no room for the topic or for another retained event, the event cannot be durable, or the bus is closed.
     pub fn admit(&mut self, publication: Publication, now: Now) -> Result<Admitted, Refused> {
         let publication = put_in_mailbox(publication)?;
-        self.room_for(&publication, now).map(|_| Admitted { publication })
+        self.room_for(&publication, now).map(|_| Admitted::new(publication))
     }
 
     /// See [`Bus::admit`]. Returns the topic's key.

@@ -94,6 +94,13 @@ pub enum Reply {
     },
 }
 
+impl Reply {
+    /// Returns the reply with the clients of the nodes that have answered, and the names of the others.
+    pub fn of_clients(clients: Vec<ClientInfo>, unreachable: Vec<String>) -> Reply {
+        if unreachable.is_empty() { Reply::Clients(clients) } else { Reply::PartialClients { clients, unreachable } }
+    }
+}
+
 /// [`Reply::Event`] as a JSON line, without owning the event.
 #[cfg(feature = "bus")]
 #[derive(Serialize)]

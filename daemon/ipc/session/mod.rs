@@ -9,6 +9,7 @@
 mod held;
 mod input;
 mod publish;
+mod reply;
 mod requests;
 mod schedule;
 mod send;
@@ -40,9 +41,8 @@ use self::{
 use super::codec::{Codec, Next, Skip};
 use crate::{
     access::Caller,
-    api::{self, Admin, Consumers, Settle, Work, WorkerGuard},
+    api::{Settle, Work, WorkerGuard},
     client_guard::ClientGuard,
-    cluster::Partial,
     context::Daemon,
     shared_bus::SharedBus,
 };
@@ -315,47 +315,6 @@ impl<'a> Session<'a> {
     async fn apply_batches(&mut self) {
         self.publish_batch().await;
         self.settle_batch().await;
-    }
-
-    async fn reply_to(&mut self, request: Request) -> Result<Reply, Refused> {
-        let request = match request {
-            Request::Subscribe(subscribe) => return self.subscribe(subscribe).await,
-            Request::Consume(consume) => return self.consume(&consume),
-            Request::Respond(respond) => return self.respond(&respond).await,
-            Request::Reply(reply) => return self.reply_for(reply).await,
-            Request::Schedules {} => return api::schedules(self.daemon, &self.caller).await.map(Reply::Schedules),
-            Request::CancelSchedule { schedule } => {
-                return api::cancel_schedule(self.daemon, &self.caller, &schedule)
-                    .map(|()| Reply::Cancelled { schedule });
-            }
-            Request::Consumers {} => return Ok(Reply::Consumers(self.consumers()?.list().await)),
-            Request::Consumer { name, action } => return self.consumers()?.run(&name, action).await,
-            request => request,
-        };
-        let admin = Admin::authorize(self.daemon, &self.caller)?;
-        Ok(match request {
-            Request::Clients {} => match admin.clients().await {
-                Partial { result, unreachable } if unreachable.is_empty() => Reply::Clients(result),
-                Partial { result: clients, unreachable } => Reply::PartialClients { clients, unreachable },
-            },
-            Request::Nodes {} => Reply::Nodes(admin.nodes()),
-            Request::Topics {} => Reply::Topics(admin.topics().await),
-            Request::Kick { client, for_ms } => {
-                let Partial { result: connections, unreachable } = match for_ms {
-                    None => admin.kick(&client).await?,
-                    Some(time) => admin.kick_for(&client, Duration::from_millis(time)).await?,
-                };
-                Reply::Kicked { connections, unreachable }
-            }
-            Request::Status {} => Reply::Status(Box::new(admin.status().await)),
-            Request::Config {} => Reply::Config(admin.config()),
-            // Publishes go through the batch.
-            _ => return Err(Refused::new(ErrorCode::RequestInvalid, "this daemon does not support the request")),
-        })
-    }
-
-    fn consumers(&self) -> Result<Consumers, Refused> {
-        Consumers::authorize(self.daemon, &self.caller)
     }
 
     /// Counts a refusal, and makes it the reply to a request.

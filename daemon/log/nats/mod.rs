@@ -60,12 +60,12 @@ use crate::{config::nats::without_password, nats::Nats};
 const WINDOW: Window = Window { events: 200_000, bytes: 64 << 20 };
 /// The newest events of the stream with which a node begins.
 const BEGIN_WITH: u64 = 10_000;
-/// Copies of the stream with which an acknowledged event survives the loss of a server.
-const DURABLE_COPIES: usize = 3;
-/// How long a failed publish makes the log unhealthy, unless another one fails. Then the state of the connection tells.
-const FAILING: Duration = Duration::from_secs(10);
 /// How long a node waits for those before it serves clients.
 const BEGIN_WITHIN: Duration = Duration::from_secs(10);
+/// Copies of the stream with which an acknowledged event survives the loss of a server.
+const DURABLE_COPIES: usize = 3;
+/// How long a failed publish makes the log unhealthy. After that the connection alone decides, until another publish fails.
+const FAILING: Duration = Duration::from_secs(10);
 
 /// The log of one node. Cheap to clone.
 #[derive(Clone)]

@@ -119,6 +119,8 @@ async fn publish(shared: &Shared, mark: Mark, admitted: &Admitted) -> Waiting {
 async fn acknowledge(shared: Arc<Shared>, mut acks: UnboundedReceiver<Waiting>) {
     let mut last = 0;
     let tail: &UnboundedSender<Returned> = &shared.tail;
+    let (stored, late) = unbounded_channel();
+    tokio::spawn(answer_late(shared.clone(), late));
     while let Some(waiting) = acks.recv().await {
         let returned = match waiting {
             Waiting::Ack(Sending { mark, ack, check, sequence, deadline }) => match timeout_at(deadline, ack).await {
@@ -126,11 +128,12 @@ async fn acknowledge(shared: Arc<Shared>, mut acks: UnboundedReceiver<Waiting>) 
                     *shared.status.publish_error.lock() = None;
                     last = last.max(ack.sequence);
                     if ack.duplicate {
-                        Returned::Duplicate(mark, shared.first_id(ack.sequence).await)
+                        let id = shared.first_id(ack.sequence).await;
+                        Returned::Stored { mark, id, duplicate: true }
                     } else {
                         // The stream returns the event. If it does so too late, the publisher must not wait for ever.
                         let id = EventId { check: Some(check), ..shared.position.borrow().at(ack.sequence) };
-                        tokio::spawn(answer_late(shared.clone(), mark, id, deadline));
+                        let _ = stored.send((mark, id, deadline));
                         continue;
                     }
                 }
@@ -156,12 +159,14 @@ async fn acknowledge(shared: Arc<Shared>, mut acks: UnboundedReceiver<Waiting>) 
     }
 }
 
-/// Ends a publish whose event is stored, and that the stream has not returned in time.
-async fn answer_late(shared: Arc<Shared>, mark: Mark, id: EventId, deadline: Instant) {
+/// Ends the publishes whose events are stored, and that the stream has not returned in time. Their deadlines are in order.
+async fn answer_late(shared: Arc<Shared>, mut stored: UnboundedReceiver<(Mark, EventId, Instant)>) {
     let mut position = shared.position.subscribe();
-    let is_returned = |at: &EventId| at.seq >= id.seq || at.epoch != id.epoch;
-    if timeout_at(deadline, position.wait_for(is_returned)).await.is_err() {
-        let _ = shared.tail.send(Returned::Duplicate(mark, id));
+    while let Some((mark, id, deadline)) = stored.recv().await {
+        let is_returned = |at: &EventId| at.seq >= id.seq || at.epoch != id.epoch;
+        if timeout_at(deadline, position.wait_for(is_returned)).await.is_err() {
+            let _ = shared.tail.send(Returned::Stored { mark, id, duplicate: false });
+        }
     }
 }
 

@@ -105,11 +105,7 @@ impl Session {
             unreachable.iter().flat_map(|names| names.split(',')).map(|name| name.trim().into()).collect();
         let body = self.success(response).await?;
         let clients = json::decode(&body).map_err(|e| not_ours(&e))?;
-        Ok(if unreachable.is_empty() {
-            Reply::Clients(clients)
-        } else {
-            Reply::PartialClients { clients, unreachable }
-        })
+        Ok(Reply::of_clients(clients, unreachable))
     }
 
     /// Returns when the daemon has shown that it answers.

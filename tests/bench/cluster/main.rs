@@ -32,30 +32,19 @@ fn main() {
 }
 
 #[cfg(target_os = "linux")]
-type Benchmark = fn() -> Result<()>;
-
-#[cfg(target_os = "linux")]
 fn main() -> Result<()> {
-    let all: [(&str, Benchmark); 5] = [
+    let all: &[(&str, daemon::Benchmark)] = &[
         ("latency", publish::latency),
         ("publish", publish::pipelined),
         ("fanout", fanout::run),
         ("ingest", replay::ingest),
         ("catchup", replay::catch_up),
     ];
-    // Cargo adds `--bench`.
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    if let Some(unknown) = wanted.iter().find(|name| all.iter().all(|(known, _)| known != name)) {
-        return Err(format!("no benchmark `{unknown}`; there are {}", all.map(|(name, _)| name).join(", ")).into());
-    }
-    daemon::raise_limit()?;
-    line("what", "figure", "ratio", "asked");
-    for (name, run) in all {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
-            run().map_err(|error| format!("{name}: {error}"))?;
-        }
-    }
-    Ok(())
+    daemon::run(all, || {
+        daemon::raise_limit()?;
+        line("what", "figure", "ratio", "asked");
+        Ok(())
+    })
 }
 
 /// Starts a node of a server. Nodes of one server share a log.

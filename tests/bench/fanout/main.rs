@@ -34,11 +34,13 @@ fn main() {
 }
 
 #[cfg(target_os = "linux")]
-type Benchmark = fn() -> Result<()>;
-
-#[cfg(target_os = "linux")]
 fn main() -> Result<()> {
-    let all: [(&str, Benchmark); 6] = [
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [floor::SERVE, sockets] = *arguments.iter().map(String::as_str).collect::<Vec<_>>() {
+        daemon::raise_limit()?;
+        return floor::serve(sockets);
+    }
+    let all: &[(&str, daemon::Benchmark)] = &[
         ("growth", growth::run),
         ("cores", cores::run),
         ("replay", replay::run),
@@ -46,22 +48,11 @@ fn main() -> Result<()> {
         ("stalled", stalled::run),
         ("cycles", cycles::run),
     ];
-    // Cargo adds `--bench`.
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    daemon::raise_limit()?;
-    if let [floor::SERVE, sockets] = *wanted.iter().map(String::as_str).collect::<Vec<_>>() {
-        return floor::serve(sockets);
-    }
-    if let Some(unknown) = wanted.iter().find(|name| all.iter().all(|(known, _)| known != name)) {
-        return Err(format!("no benchmark `{unknown}`; there are {}", all.map(|(name, _)| name).join(", ")).into());
-    }
-    line("what", "figure", "ratio", "asked");
-    for (name, run) in all {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
-            run().map_err(|error| format!("{name}: {error}"))?;
-        }
-    }
-    Ok(())
+    daemon::run(all, || {
+        daemon::raise_limit()?;
+        line("what", "figure", "ratio", "asked");
+        Ok(())
+    })
 }
 
 /// Prints a figure, its ratio to another, and its target.

@@ -22,11 +22,8 @@ fn main() {
 }
 
 #[cfg(target_os = "linux")]
-type Benchmark = fn() -> Result<()>;
-
-#[cfg(target_os = "linux")]
 fn main() -> Result<()> {
-    let all: [(&str, Benchmark); 12] = [
+    let all: &[(&str, daemon::Benchmark)] = &[
         ("snapshot", rows::snapshot),
         ("losses", rows::losses),
         ("latest", rows::latest),
@@ -40,19 +37,11 @@ fn main() -> Result<()> {
         ("rest", rows::rest),
         ("strangers", rows::strangers),
     ];
-    // Cargo adds `--bench`.
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    if let Some(unknown) = wanted.iter().find(|name| all.iter().all(|(known, _)| known != name)) {
-        return Err(format!("no benchmark `{unknown}`; there are {}", all.map(|(name, _)| name).join(", ")).into());
-    }
-    daemon::raise_limit()?;
-    println!("{:<66} {:>12}  asked", "what", "figure");
-    for (name, run) in all {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
-            run().map_err(|error| format!("{name}: {error}"))?;
-        }
-    }
-    Ok(())
+    daemon::run(all, || {
+        daemon::raise_limit()?;
+        println!("{:<66} {:>12}  asked", "what", "figure");
+        Ok(())
+    })
 }
 
 /// Prints a figure and its target.

@@ -24,6 +24,30 @@ use crate::harness::program;
 /// The result of a benchmark.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
+/// A benchmark of a program, which prints its lines.
+pub type Benchmark = fn() -> Result<()>;
+
+/// Runs the benchmarks that the command line names, or all, after `begin`, which prints the heading.
+///
+/// # Errors
+///
+/// A name is unknown, or a benchmark has failed.
+pub fn run(all: &[(&str, Benchmark)], begin: impl FnOnce() -> Result<()>) -> Result<()> {
+    // Cargo adds `--bench`.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
+    if let Some(unknown) = wanted.iter().find(|wanted| !names.contains(&wanted.as_str())) {
+        return Err(format!("no benchmark `{unknown}`; there are {}", names.join(", ")).into());
+    }
+    begin()?;
+    for (name, run) in all {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            run().map_err(|error| format!("{name}: {error}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// The timeout of every wait for the daemon.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
