@@ -22,7 +22,8 @@ type Row = (&'static str, fn() -> Duration);
 
 /// Prints a line for each figure.
 pub(super) fn run() {
-    let rows: [Row; 10] = [
+    let rows: [Row; 11] = [
+        ("10,000 consumers are created, each of a topic of its own", create_all),
         ("publish to 10,000 consumers whose workers wait", publish_to_many),
         ("the same, 64 events between two steps", publish_many_to_many),
         ("a worker with 10,000 deliveries is lost", || {
@@ -48,6 +49,18 @@ pub(super) fn run() {
 
 fn name(n: usize) -> ConsumerName {
     ConsumerName::parse(&n.to_string()).expect("legal")
+}
+
+/// Creates consumers in a bus, whose tables grow.
+fn create_all() -> Duration {
+    let mut bus = bus();
+    let create = |n| {
+        let settings = ConsumerSettings::new(FilterSet::parse(&[format!("jobs/{n}")]).expect("legal"));
+        let (created, took) = holds::time(|| bus.create_consumer(&name(n), settings, SeekTo::Now, NOW));
+        created.expect("a new consumer");
+        holds::finish(&mut bus, took)
+    };
+    (0..CONSUMERS_MAX).map(create).max().unwrap_or_default()
 }
 
 /// Creates a consumer of the topic `jobs` with the largest number of events in flight.
