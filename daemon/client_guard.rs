@@ -1,5 +1,7 @@
 //! A client of the bus for as long as its connection lives.
 
+#[cfg(feature = "nats")]
+use sse_bus::bus::Read;
 use sse_bus::{
     bus::{
         ClientId, Description, Subscription,
@@ -80,6 +82,21 @@ impl ClientGuard {
         Ok((guard, worker))
     }
 
+    /// Makes a connection a worker of a consumer that a log elsewhere has.
+    #[cfg(feature = "nats")]
+    pub(crate) fn worker_elsewhere(
+        bus: &SharedBus,
+        description: &Description,
+        via: Transport,
+        consumer: &ConsumerName,
+        filters: Vec<String>,
+    ) -> Result<ClientGuard, Refused> {
+        let id = bus.with(|bus, now| bus.connect_worker_elsewhere(description.clone(), via, filters, now))?;
+        let guard = ClientGuard::new(bus, id, description, Role::Worker);
+        info!(client = %guard.address, name = guard.name, peer = description.peer, %consumer, %via, "worker connected");
+        Ok(guard)
+    }
+
     fn new(bus: &SharedBus, id: ClientId, description: &Description, role: Role) -> ClientGuard {
         let name = description.name.as_ref().map(|name| name.as_str().to_owned());
         let address = bus.with(|bus, _| bus.client_address(id));
@@ -89,6 +106,12 @@ impl ClientGuard {
     /// Returns the id of the client as others address it.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Returns true if the bus has removed the client, a worker. Otherwise the waker is notified when it does.
+    #[cfg(feature = "nats")]
+    pub(crate) fn poll_removed(&self, waker: &std::task::Waker) -> bool {
+        self.bus.with(|bus, now| bus.read(self.id, now, waker, &mut Vec::new())) == Read::Ended
     }
 
     /// Returns true if the bus has removed the client.

@@ -9,6 +9,8 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+#[cfg(feature = "nats")]
+use crate::queue::Queue;
 use crate::{
     access::{Access, KeptOutClients, RefusedNames},
     cluster::Cluster,
@@ -41,6 +43,9 @@ pub(crate) struct Daemon {
     pub(crate) store: Option<Arc<Store>>,
     /// The other nodes, if several daemons share the bus.
     pub(crate) cluster: Option<Cluster>,
+    /// The consumers of the bus, if they are on NATS.
+    #[cfg(feature = "nats")]
+    pub(crate) queue: Option<Queue>,
     pub(crate) connections: ConnectionLimits,
     /// Requests a check that the path of the local socket leads to it.
     pub(crate) check_socket: Notify,

@@ -7,10 +7,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::KeptOutClients,
-    cluster::{Cluster, Health, Link, NotSent},
+    cluster::{Cluster, Health, Link, NotSent, Own},
     config::{Config, nats::NatsConfig},
     log::{NatsLog, StreamError},
     nats::{ConnectError, Nats},
+    queue::Queue,
     shared_bus::SharedBus,
 };
 
@@ -60,7 +61,7 @@ impl Node {
         url: String,
         stop: &CancellationToken,
         tasks: &TaskTracker,
-    ) -> Result<Cluster, JoinError> {
+    ) -> Result<(Cluster, Queue), JoinError> {
         bus.with(|bus, _| bus.set_node(self.nats.node()));
         let link = Link::new(self.nats.client().clone(), self.nats.names().between_nodes());
         let mut own = NodeInfo::new(self.nats.node());
@@ -72,6 +73,9 @@ impl Node {
             let log = log.describe();
             Health { lag: Some(log.lag), error: log.error }
         };
-        Ok(Cluster::join(bus, kept_out, link, own, health, stop, tasks).await?)
+        let queue = Queue::start(&self.nats, &self.log, stop, tasks);
+        let own = Own { info: own, health: Box::new(health), queue: queue.clone() };
+        let cluster = Cluster::join(bus, kept_out, link, own, stop, tasks).await?;
+        Ok((cluster, queue))
     }
 }

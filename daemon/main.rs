@@ -55,6 +55,8 @@ mod nearest;
 mod net;
 mod origin;
 mod pending_request;
+#[cfg(feature = "nats")]
+mod queue;
 mod server;
 mod service_manager;
 mod shared_bus;

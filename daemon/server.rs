@@ -104,17 +104,17 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     let kept_out = Arc::new(KeptOutClients::default());
     let own_log = || EventLog::new(&bus, &config.retention, store.is_some());
     #[cfg(feature = "nats")]
-    let (events, cluster) = match node {
+    let (events, cluster, queue) = match node {
         Some(node) => {
             let scheme = if config.tls.is_some() { "https" } else { "http" };
             let url = format!("{scheme}://{}", addresses[0]);
-            let cluster = node.join(&bus, kept_out.clone(), url, &stop, &tasks).await?;
+            let (cluster, queue) = node.join(&bus, kept_out.clone(), url, &stop, &tasks).await?;
             let log = node.log.clone();
             let events = EventLog::on_nats(&bus, node.log);
             log.ready().await;
-            (events, Some(cluster))
+            (events, Some(cluster), Some(queue))
         }
-        None => (own_log(), None),
+        None => (own_log(), None, None),
     };
     #[cfg(not(feature = "nats"))]
     let (events, cluster) = (own_log(), None);
@@ -123,6 +123,8 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
         refused_origins: RefusedNames::default(),
         kept_out,
         cluster,
+        #[cfg(feature = "nats")]
+        queue,
         refused_hosts: RefusedNames::default(),
         events,
         store,

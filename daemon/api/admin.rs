@@ -88,7 +88,7 @@ impl Admin {
 
     /// Returns the metrics in the text format of Prometheus.
     pub(crate) async fn metrics(&self) -> String {
-        let mut consumers = all_consumers(&self.0.bus, consumer_metrics::CONSUMERS_MAX).await;
+        let mut consumers = all_consumers(&self.0, consumer_metrics::CONSUMERS_MAX).await.unwrap_or_default();
         consumers.truncate(consumer_metrics::CONSUMERS_MAX);
         self.0.metrics.encode(consumers, self.0.events.describe())
     }
@@ -96,7 +96,12 @@ impl Admin {
     /// Returns a description of the daemon.
     pub(crate) async fn status(&self) -> Status {
         let daemon = &self.0;
-        let pending = all_consumers(&daemon.bus, CONSUMERS_MAX).await.iter().map(|consumer| consumer.pending).sum();
+        let pending = all_consumers(daemon, CONSUMERS_MAX)
+            .await
+            .unwrap_or_default()
+            .iter()
+            .map(|consumer| consumer.pending)
+            .sum();
         let config = daemon.config();
         let mut status = daemon.bus.look(|bus, _| bus.status());
         status.version = env!("CARGO_PKG_VERSION").into();

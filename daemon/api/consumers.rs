@@ -16,11 +16,23 @@ use sse_bus::{
 };
 use tokio::task::yield_now;
 
+#[cfg(feature = "nats")]
+use crate::queue::Queue;
 use crate::{
     access::{Caller, Grant},
     context::Daemon,
-    shared_bus::{LockedBus, SharedBus},
+    shared_bus::LockedBus,
 };
+
+/// Runs an operation on NATS instead, if the consumers are there.
+macro_rules! on_nats {
+    ($consumers:ident, $queue:ident => $result:expr) => {
+        #[cfg(feature = "nats")]
+        if let Some($queue) = &$consumers.daemon.queue {
+            return $result;
+        }
+    };
+}
 
 /// The operations on consumers. Having one proves that the caller may see or change some.
 pub(crate) struct Consumers {
@@ -40,15 +52,19 @@ impl Consumers {
     }
 
     /// Returns the consumers that the caller may see, by name.
-    pub(crate) async fn list(&self) -> Vec<ConsumerInfo> {
-        let mut consumers = all_consumers(&self.daemon.bus, CONSUMERS_MAX).await;
+    ///
+    /// # Errors
+    ///
+    /// They are on NATS, and the servers do not answer.
+    pub(crate) async fn list(&self) -> Result<Vec<ConsumerInfo>, Refused> {
+        let mut consumers = all_consumers(&self.daemon, CONSUMERS_MAX).await?;
         let may_see = |info: &ConsumerInfo| {
             FilterSet::parse(&info.filters).is_ok_and(|filters| self.grant.check_consumer(&filters).is_ok())
         };
         if self.grant.token().is_some() {
             consumers.retain(may_see);
         }
-        consumers
+        Ok(consumers)
     }
 
     /// Runs an action of a request.
@@ -60,7 +76,7 @@ impl Consumers {
         let name = &ConsumerName::parse(name)?;
         let changed = |count: u64| Reply::Changed { count };
         Ok(match action {
-            ConsumerAction::Show => Reply::Consumer(self.show(name)?.into()),
+            ConsumerAction::Show => Reply::Consumer(self.show(name).await?.into()),
             ConsumerAction::Create(config) => changed(self.create(name, &config).await?.into()),
             ConsumerAction::Pause => changed(self.pause(name, true).await?.into()),
             ConsumerAction::Resume => changed(self.pause(name, false).await?.into()),
@@ -88,7 +104,14 @@ impl Consumers {
     /// # Errors
     ///
     /// As for [`run`](Self::run).
-    pub(crate) fn show(&self, name: &ConsumerName) -> Result<ConsumerInfo, Refused> {
+    #[cfg_attr(not(feature = "nats"), expect(clippy::unused_async, reason = "the bus answers at once"))]
+    pub(crate) async fn show(&self, name: &ConsumerName) -> Result<ConsumerInfo, Refused> {
+        on_nats!(self, queue => {
+            self.check(queue, name).await?;
+            let mut info = queue.describe(name).await?;
+            add_workers(&self.daemon, std::slice::from_mut(&mut info)).await;
+            Ok(info)
+        });
         self.with(name, |bus, now| bus.describe_consumer(name, now))
     }
 
@@ -100,6 +123,15 @@ impl Consumers {
     pub(crate) async fn create(&self, name: &ConsumerName, config: &ConsumerConfig) -> Result<bool, Refused> {
         let (settings, from) = ConsumerSettings::parse(config)?;
         self.grant.check_consumer(&settings.filters)?;
+        on_nats!(self, queue => {
+            match queue.settings(name).await {
+                // The refusal of other settings must not show that it exists.
+                Ok(known) => self.grant.check_consumer(&known.filters)?,
+                Err(refused) if refused.code == ErrorCode::ConsumerUnknown => {}
+                Err(refused) => return Err(refused),
+            }
+            queue.create(name, config).await
+        });
         let created = self.daemon.bus.with(|bus, now| {
             if let Ok(filters) = bus.consumer_filters(name) {
                 // The refusal of other settings must not show that it exists.
@@ -116,6 +148,10 @@ impl Consumers {
     ///
     /// As for [`run`](Self::run).
     pub(crate) async fn pause(&self, name: &ConsumerName, is_paused: bool) -> Result<bool, Refused> {
+        on_nats!(self, queue => {
+            self.check(queue, name).await?;
+            queue.pause(name, is_paused).await
+        });
         self.confirm(self.with(name, |bus, now| bus.pause_consumer(name, is_paused, now))).await
     }
 
@@ -126,6 +162,12 @@ impl Consumers {
     /// As for [`run`](Self::run), or the position is invalid.
     pub(crate) async fn seek(&self, name: &ConsumerName, to: &str) -> Result<(), Refused> {
         let to = SeekTo::parse("position", to)?;
+        on_nats!(self, queue => {
+            self.check(queue, name).await?;
+            queue.seek(name, to).await?;
+            self.forget_elsewhere(name).await;
+            Ok(())
+        });
         self.confirm(self.with(name, |bus, now| bus.seek_consumer(name, to, now))).await
     }
 
@@ -135,6 +177,12 @@ impl Consumers {
     ///
     /// As for [`run`](Self::run).
     pub(crate) async fn delete(&self, name: &ConsumerName) -> Result<(), Refused> {
+        on_nats!(self, queue => {
+            self.check(queue, name).await?;
+            queue.delete(name).await?;
+            self.forget_elsewhere(name).await;
+            Ok(())
+        });
         self.confirm(self.with(name, |bus, now| bus.delete_consumer(name, now))).await
     }
 
@@ -158,7 +206,7 @@ impl Consumers {
         let mut after = after.map_or(0, |after| after.seq);
         let (mut letters, mut bytes) = (Vec::new(), 0);
         loop {
-            let step = self.with(name, |bus, _| bus.dead_letters(name, after))?;
+            let step = self.dead_step(name, after).await?;
             let Some(last) = step.last() else { return Ok(letters) };
             after = last.id.seq;
             for mut letter in step.into_iter().filter(is_selected) {
@@ -174,6 +222,16 @@ impl Consumers {
         }
     }
 
+    /// Returns some dead letters after the event with a number, by id; none if there are no more.
+    #[cfg_attr(not(feature = "nats"), expect(clippy::unused_async, reason = "the bus answers at once"))]
+    async fn dead_step(&self, name: &ConsumerName, after: u64) -> Result<Vec<DeadLetter>, Refused> {
+        on_nats!(self, queue => {
+            self.check(queue, name).await?;
+            queue.dead_letters(name, after).await
+        });
+        self.with(name, |bus, _| bus.dead_letters(name, after))
+    }
+
     /// Retries or drops dead letters, and returns their number.
     ///
     /// # Errors
@@ -187,6 +245,10 @@ impl Consumers {
     ) -> Result<u64, Refused> {
         let filters = match (selection.id, &selection.filter, selection.all) {
             (Some(id), None, false) => {
+                on_nats!(self, queue => {
+                    self.check(queue, name).await?;
+                    queue.change_dead(name, id, operation).await.map(|()| 1)
+                });
                 let changed = self.with(name, |bus, now| bus.change_dead(name, id, operation, now));
                 return self.confirm(changed.map(|()| 1)).await;
             }
@@ -197,6 +259,10 @@ impl Consumers {
                 return Err(Refused::new(ErrorCode::RequestInvalid, message));
             }
         };
+        on_nats!(self, queue => {
+            self.check(queue, name).await?;
+            queue.change_all_dead(name, filters.as_ref(), operation).await
+        });
         let (mut changed, mut after) = (0, 0);
         loop {
             let step =
@@ -207,6 +273,20 @@ impl Consumers {
                 None => return self.confirm(Ok(changed)).await,
             }
             yield_now().await;
+        }
+    }
+
+    /// Refuses a consumer on NATS that the caller may not see or change.
+    #[cfg(feature = "nats")]
+    async fn check(&self, queue: &Queue, name: &ConsumerName) -> Result<(), Refused> {
+        self.grant.check_consumer(&queue.settings(name).await?.filters)
+    }
+
+    /// Tells the other nodes that the deliveries of a consumer are no longer current.
+    #[cfg(feature = "nats")]
+    async fn forget_elsewhere(&self, name: &ConsumerName) {
+        if let Some(cluster) = &self.daemon.cluster {
+            cluster.forget_deliveries(name.as_str()).await;
         }
     }
 
@@ -233,18 +313,38 @@ impl Consumers {
 }
 
 /// Returns the consumers by name, at most about `most`. Reads them in steps, between which other tasks use the bus.
-pub(super) async fn all_consumers(bus: &SharedBus, most: usize) -> Vec<ConsumerInfo> {
+///
+/// # Errors
+///
+/// They are on NATS, and the servers do not answer.
+pub(super) async fn all_consumers(daemon: &Daemon, most: usize) -> Result<Vec<ConsumerInfo>, Refused> {
+    #[cfg(feature = "nats")]
+    if let Some(queue) = &daemon.queue {
+        let mut consumers = queue.list().await?;
+        add_workers(daemon, &mut consumers).await;
+        return Ok(consumers);
+    }
     let mut consumers: Vec<ConsumerInfo> = Vec::new();
     while consumers.len() < most {
         let last = consumers.last().and_then(|last| ConsumerName::parse(&last.name).ok());
-        let next = bus.look(|bus, now| bus.consumers_after(last.as_ref(), now));
+        let next = daemon.bus.look(|bus, now| bus.consumers_after(last.as_ref(), now));
         if next.is_empty() {
             break;
         }
         consumers.extend(next);
         yield_now().await;
     }
-    consumers
+    Ok(consumers)
+}
+
+/// Adds the workers of other nodes.
+#[cfg(feature = "nats")]
+async fn add_workers(daemon: &Daemon, consumers: &mut [ConsumerInfo]) {
+    let Some(cluster) = daemon.cluster.as_ref().filter(|_| !consumers.is_empty()) else { return };
+    let workers = cluster.workers().await;
+    for consumer in consumers {
+        consumer.workers += workers.get(&consumer.name).copied().unwrap_or_default();
+    }
 }
 
 fn parse_filter(filter: &str) -> Result<FilterSet, Refused> {

@@ -6,8 +6,10 @@
 mod admin;
 mod consumers;
 mod publish;
+mod queue;
 mod requests;
 mod schedules;
+mod settle;
 mod subscribe;
 mod work;
 
@@ -17,6 +19,7 @@ pub(crate) use self::{
     publish::{admit, publish, publish_one},
     requests::{WaitingRequest, fail_request, reply, request, resize_responder, responder},
     schedules::{cancel_schedule, schedule, schedules},
+    settle::{Settle, release, settle},
     subscribe::{subscribe, subscription},
-    work::{Settle, Work, WorkerGuard, authorize_work, consume, consume_once, settle},
+    work::{Work, WorkerGuard, authorize_work, consume, consume_once},
 };

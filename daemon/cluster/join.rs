@@ -6,10 +6,7 @@ use std::sync::{
 };
 
 use parking_lot::Mutex;
-use sse_bus::{
-    limits::{NODE_QUESTIONS_MAX, REQUESTS_BYTES},
-    protocol::NodeInfo,
-};
+use sse_bus::limits::{NODE_QUESTIONS_MAX, REQUESTS_BYTES};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -17,7 +14,7 @@ use super::{
     arrived,
     link::{Link, NotSent},
     presence, run,
-    state::{Cluster, Health, Inner},
+    state::{Cluster, Inner, Own},
     unicasts,
 };
 use crate::{access::KeptOutClients, shared_bus::SharedBus};
@@ -33,11 +30,13 @@ impl Cluster {
         bus: &SharedBus,
         kept_out: Arc<KeptOutClients>,
         link: Link,
-        own: NodeInfo,
-        health: impl Fn() -> Health + Send + Sync + 'static,
+        own: Own,
         stop: &CancellationToken,
         tasks: &TaskTracker,
     ) -> Result<Cluster, NotSent> {
+        #[cfg(feature = "nats")]
+        let queue = own.queue;
+        let Own { info: own, health, .. } = own;
         let incoming = link.receive(&own.name).await?;
         let (unicasts, arrived) = arrived::queue();
         let inner = Inner {
@@ -46,7 +45,9 @@ impl Cluster {
             link,
             instance: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &own.name),
             own,
-            health: Box::new(health),
+            health,
+            #[cfg(feature = "nats")]
+            queue,
             nodes: Mutex::default(),
             asks: Mutex::default(),
             counts: Mutex::default(),

@@ -3,10 +3,12 @@
 //! Other nodes hold credentials for the NATS servers, but what arrives is parsed like the input of a client: a message that
 //! cannot be read is counted and skipped.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sse_bus::{
     EventId,
-    bus::PresenceEvent,
+    bus::{PresenceEvent, consumers::Settlement},
     protocol::{ClientInfo, NodeInfo, Publish, Refused, ReplyMessage, ReplyTo, RequestMessage},
 };
 
@@ -40,6 +42,8 @@ pub(super) enum Body {
     },
     /// An answer to a question of the receiver. It may have several parts.
     Answer { ask: u64, is_last: bool, answer: Answer },
+    /// The deliveries of a consumer are no longer current: it was moved or deleted.
+    Forget { consumer: String },
     /// The node does not wait for the answer any more.
     Cancel { ask: u64 },
 }
@@ -86,6 +90,13 @@ pub(super) enum Question {
     },
     Request(Box<RequestMessage>),
     Reply(Box<ReplyTo>),
+    /// Settle deliveries of the node.
+    Settle {
+        tokens: Vec<String>,
+        settlement: Settlement,
+    },
+    /// Count the workers of each consumer.
+    Workers {},
 }
 
 /// An answer, or a part of one.
@@ -109,6 +120,9 @@ pub(super) enum Answer {
     },
     Replies(Vec<ReplyMessage>),
     Replied {},
+    /// One result for each delivery.
+    Settled(Vec<Option<Refused>>),
+    Workers(BTreeMap<String, u64>),
     Refused(Refused),
 }
 

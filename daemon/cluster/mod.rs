@@ -19,6 +19,8 @@ mod arrived;
 mod asks;
 mod clients;
 mod counts;
+#[cfg(feature = "nats")]
+mod deliveries;
 mod gather;
 mod join;
 mod link;
@@ -36,6 +38,6 @@ mod unicasts;
 #[cfg(feature = "nats")]
 pub(crate) use self::{
     link::{Link, NotSent},
-    state::Health,
+    state::{Health, Own},
 };
 pub(crate) use self::{partial::Partial, requests::SharedRequest, state::Cluster};

@@ -99,12 +99,21 @@ impl Cluster {
             Body::Answer { ask, is_last, answer } => {
                 self.0.asks.lock().answered(ask, &from, answer, is_last, bytes);
             }
+            Body::Forget { consumer } => self.forget(&consumer),
             Body::Cancel { ask } => {
                 if let Some(request) = self.0.serving.lock().remove(&(from, ask)) {
                     request.abort();
                 }
             }
         }
+    }
+
+    /// Forgets the deliveries of a consumer.
+    fn forget(&self, consumer: &str) {
+        #[cfg(feature = "nats")]
+        self.0.queue.forget(consumer);
+        #[cfg(not(feature = "nats"))]
+        let _ = consumer;
     }
 
     async fn announced(&self, from: &str, instance: u64, sent: u64, announcement: Announcement) {

@@ -39,6 +39,8 @@ impl Cluster {
             Question::Subscribers { topics } => self.subscribers(&topics),
             Question::Responders { topic } => self.responders(&topic),
             Question::Reply(reply) => self.deliver_reply(*reply).unwrap_or_else(Answer::Refused),
+            #[cfg(feature = "nats")]
+            Question::Workers {} => Answer::Workers(self.0.queue.workers()),
             Question::Request(request) => return self.begin(from, ask, *request),
             question => {
                 // A node that does not answer is reported.
@@ -66,6 +68,11 @@ impl Cluster {
             Question::KeepOut { name, ms } => {
                 let connections = keep_name_out(bus, kept_out, &name, Duration::from_millis(ms)).await;
                 connections.map(|connections| Kicked { connections, ..Kicked::default() })
+            }
+            #[cfg(feature = "nats")]
+            Question::Settle { tokens, settlement } => {
+                let settled = self.settle_here(&tokens, &settlement).await;
+                return self.answer(from, ask, true, Answer::Settled(settled)).await;
             }
             // The others are answered at once.
             _ => return,

@@ -27,6 +27,8 @@ use super::{
     message::{Body, Message},
     nodes::Nodes,
 };
+#[cfg(feature = "nats")]
+use crate::queue::Queue;
 use crate::{access::KeptOutClients, shared_bus::SharedBus};
 
 /// The part of a node's description that changes, and that only the log knows.
@@ -36,6 +38,15 @@ pub(crate) struct Health {
     pub(crate) lag: Option<u64>,
     /// The last error, if there is one now.
     pub(crate) error: Option<String>,
+}
+
+/// This node, as it joins the others.
+pub(crate) struct Own {
+    /// Its description. The numbers are filled in when it is described.
+    pub(crate) info: NodeInfo,
+    pub(crate) health: Box<dyn Fn() -> Health + Send + Sync>,
+    #[cfg(feature = "nats")]
+    pub(crate) queue: Queue,
 }
 
 /// The nodes of the bus, as this one sees them. Cheap to clone.
@@ -51,6 +62,9 @@ pub(super) struct Inner {
     /// Distinguishes this node from an earlier one with its name.
     pub(super) instance: u64,
     pub(super) health: Box<dyn Fn() -> Health + Send + Sync>,
+    /// The deliveries of this node, which others may settle.
+    #[cfg(feature = "nats")]
+    pub(super) queue: Queue,
     pub(super) nodes: Mutex<Nodes>,
     pub(super) asks: Mutex<Asks>,
     pub(super) counts: Mutex<Counts>,

@@ -52,12 +52,12 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<JsonLine<Vec<ConsumerInfo>>, Refusal> {
     Operation::Other.check(query.as_deref().unwrap_or_default())?;
-    Ok(JsonLine(consumers.list().await))
+    Ok(JsonLine(consumers.list().await?))
 }
 
 /// `GET /consumers/{name}`.
 pub(super) async fn show(consumers: Consumers, Named(name): Named) -> Result<JsonLine<ConsumerInfo>, Refusal> {
-    Ok(JsonLine(consumers.show(&name)?))
+    Ok(JsonLine(consumers.show(&name).await?))
 }
 
 /// `PUT /consumers/{name}`: the settings are the body, as JSON, or parameters.
@@ -86,7 +86,7 @@ pub(super) async fn create(
         parameters => parameters.unwrap_or_default(),
     };
     let status = if consumers.create(&name, &config).await? { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, JsonLine(consumers.show(&name)?)))
+    Ok((status, JsonLine(consumers.show(&name).await?)))
 }
 
 fn parse(body: &[u8]) -> Result<ConsumerConfig, Refused> {
@@ -105,13 +105,13 @@ pub(super) async fn delete(consumers: Consumers, Named(name): Named) -> Result<J
 /// `POST /consumers/{name}/pause`.
 pub(super) async fn pause(consumers: Consumers, Named(name): Named) -> Result<JsonLine<ConsumerInfo>, Refusal> {
     consumers.pause(&name, true).await?;
-    Ok(JsonLine(consumers.show(&name)?))
+    Ok(JsonLine(consumers.show(&name).await?))
 }
 
 /// `POST /consumers/{name}/resume`.
 pub(super) async fn resume(consumers: Consumers, Named(name): Named) -> Result<JsonLine<ConsumerInfo>, Refusal> {
     consumers.pause(&name, false).await?;
-    Ok(JsonLine(consumers.show(&name)?))
+    Ok(JsonLine(consumers.show(&name).await?))
 }
 
 /// `POST /consumers/{name}/seek?to=POSITION`.
@@ -122,5 +122,5 @@ pub(super) async fn seek(
 ) -> Result<JsonLine<ConsumerInfo>, Refusal> {
     let name = name(path)?;
     consumers.seek(&name, &consumer_query::seek(query.as_deref().unwrap_or_default())?).await?;
-    Ok(JsonLine(consumers.show(&name)?))
+    Ok(JsonLine(consumers.show(&name).await?))
 }

@@ -47,7 +47,7 @@ pub(super) async fn stream(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (consume, heartbeat) = parse(path, query.as_deref())?;
-    let (worker, consuming) = match api::consume(&daemon, &caller, &consume, Transport::Sse) {
+    let (worker, consuming) = match api::consume(&daemon, &caller, &consume, Transport::Sse).await {
         Ok(working) => working,
         // Browsers give up for good on any status but 200.
         Err(refused) if matches!(refused.code, ErrorCode::LimitWorkers | ErrorCode::KeptOut) => {
@@ -86,7 +86,7 @@ pub(super) async fn head(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let (consume, _) = parse(path, query.as_deref())?;
-    api::authorize_work(&daemon, &caller, &consume.consumer)?;
+    api::authorize_work(&daemon, &caller, &consume.consumer).await?;
     Ok((stream_headers(), Body::new(UnknownLength)).into_response())
 }
 

@@ -14,7 +14,6 @@ use axum::{
 };
 use bytes::Bytes;
 use sse_bus::{
-    bus::consumers::{Settlement, Token},
     limits::{READ_MAX, TURN},
     protocol::{Consume, json},
 };
@@ -59,7 +58,7 @@ pub(super) async fn next(
     let NextRequest { count, wait, worker } = consumer_query::next(query.as_deref().unwrap_or_default())?;
     let mut consume = Consume::new(consumer).with_max_in_flight(count as u64);
     consume.client = worker;
-    let worker = api::consume_once(&daemon, &caller, &consume)?;
+    let worker = api::consume_once(&daemon, &caller, &consume).await?;
     let until = Instant::now() + wait.max(MIN_WAIT);
     let unsent = Unsent { daemon, work: VecDeque::new() };
     let mut polled = Polled { worker, grant: caller.grant, count, until, unsent, is_done: false };
@@ -145,15 +144,12 @@ impl Polled {
 impl Drop for Unsent {
     fn drop(&mut self) {
         let tokens = self.work.drain(..).filter_map(|work| match work {
-            Work::Delivery(_, delivery) => delivery.token.parse::<Token>().ok(),
+            Work::Delivery(_, delivery) => Some(delivery.token),
             Work::Gap(..) => None,
         });
         let tokens: Vec<_> = tokens.collect();
         if !tokens.is_empty() {
-            // A delivery that is not current any more needs no release.
-            self.daemon.bus.with_each(tokens.into_iter(), |bus, now, token| {
-                let _ = bus.settle(token, Settlement::Release, now);
-            });
+            api::release(&self.daemon, &tokens);
         }
     }
 }

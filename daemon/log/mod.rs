@@ -40,7 +40,7 @@ use sse_bus::{
 use tokio_util::sync::CancellationToken;
 
 #[cfg(feature = "nats")]
-pub(crate) use self::nats::{NatsLog, StreamError};
+pub(crate) use self::nats::{NatsLog, StreamError, parse_event, rfc3339};
 pub(crate) use self::{
     batch::{Item, Outcome},
     disk::{OpenError, Opened, Store},

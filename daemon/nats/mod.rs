@@ -6,4 +6,8 @@ mod connect;
 mod connection;
 mod names;
 
-pub(crate) use self::{connect::ConnectError, connection::Nats};
+pub(crate) use self::{
+    connect::ConnectError,
+    connection::Nats,
+    names::{Names, level},
+};

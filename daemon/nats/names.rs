@@ -4,8 +4,11 @@
 //! |---|---|
 //! | `SSEBUS_<bus>` | the stream of the log |
 //! | `SSEBUS_<bus>_RETAINED` | the stream of retained events: the last one of each topic |
+//! | `SSEBUS_<bus>_DEAD` | the stream of dead letters |
 //! | `ssebus.<bus>.ev.<topic>`, `.rt.<topic>` | an event; one that is retained |
 //! | `ssebus.<bus>.sch.<id>` | a schedule |
+//! | `ssebus.<bus>.job.<consumer>` | an event for one consumer |
+//! | `ssebus.<bus>.dead.<consumer>.<number>` | a dead letter, by the number of its event |
 //! | `ssebus.<bus>.ctl.…` | messages between nodes, which no stream has |
 //!
 //! In the subject of a topic, its levels are joined by `.`, and `%`, `.`, `*`, `>` and all bytes other than printable ASCII are
@@ -52,6 +55,41 @@ impl Names {
         format!("ssebus.{}.sch.>", self.bus)
     }
 
+    /// Returns the name of the stream of dead letters.
+    pub(crate) fn dead_letters(&self) -> String {
+        format!("SSEBUS_{}_DEAD", self.bus)
+    }
+
+    /// Returns the subject filter of the events for single consumers.
+    pub(crate) fn jobs(&self) -> String {
+        format!("ssebus.{}.job.>", self.bus)
+    }
+
+    /// Returns the subject of the events for one consumer.
+    pub(crate) fn job(&self, consumer: &str) -> String {
+        format!("ssebus.{}.job.{}", self.bus, level(consumer))
+    }
+
+    /// Returns the subject filter of the dead letters of all consumers.
+    pub(crate) fn all_dead(&self) -> String {
+        format!("ssebus.{}.dead.>", self.bus)
+    }
+
+    /// Returns the beginning of the subjects of the dead letters of a consumer, with the final point.
+    pub(crate) fn dead(&self, consumer: &str) -> String {
+        format!("ssebus.{}.dead.{}.", self.bus, level(consumer))
+    }
+
+    /// Returns the name of the consumer of a stream for a consumer of the bus.
+    pub(crate) fn durable(consumer: &str) -> String {
+        format!("consumer-{}", level(consumer))
+    }
+
+    /// Returns the subjects of the topics that a pattern of subjects matches: one for events, one for those that are retained.
+    pub(crate) fn patterns(&self, pattern: &str) -> [String; 2] {
+        ["ev", "rt"].map(|kind| format!("ssebus.{}.{kind}.{pattern}", self.bus))
+    }
+
     /// Returns the beginning of the subjects of messages between nodes.
     pub(crate) fn between_nodes(&self) -> String {
         format!("ssebus.{}.ctl", self.bus)
@@ -60,16 +98,8 @@ impl Names {
     /// Returns the subject of an event.
     pub(crate) fn subject(&self, topic: &Topic, is_retained: bool) -> String {
         let kind = if is_retained { "rt" } else { "ev" };
-        let mut subject = format!("ssebus.{}.{kind}.", self.bus);
-        for byte in topic.as_str().bytes() {
-            match byte {
-                b'/' => subject.push('.'),
-                b'%' | b'.' | b'*' | b'>' => drop(write!(subject, "%{byte:02X}")),
-                byte if byte.is_ascii_graphic() => subject.push(byte.into()),
-                byte => drop(write!(subject, "%{byte:02X}")),
-            }
-        }
-        subject
+        let levels: Vec<_> = topic.as_str().split('/').map(level).collect();
+        format!("ssebus.{}.{kind}.{}", self.bus, levels.join("."))
     }
 
     /// Returns the topic of a subject, and whether its event is retained; None for other subjects, and for topics that nobody may
@@ -86,6 +116,19 @@ impl Names {
         // Another spelling of the same topic would be another subject.
         (self.subject(&topic, is_retained) == subject).then_some((topic, is_retained))
     }
+}
+
+/// Returns one level of a topic, or another name, as a part of a subject.
+pub(crate) fn level(text: &str) -> String {
+    let mut level = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'%' | b'.' | b'*' | b'>' => drop(write!(level, "%{byte:02X}")),
+            byte if byte.is_ascii_graphic() => level.push(byte.into()),
+            byte => drop(write!(level, "%{byte:02X}")),
+        }
+    }
+    level
 }
 
 #[cfg(test)]

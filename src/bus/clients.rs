@@ -79,8 +79,17 @@ pub(super) enum Role {
     /// Its transport, and how it takes deliveries.
     Worker {
         via: Transport,
-        worker: WorkerId,
+        worker: Worker,
     },
+}
+
+/// How a worker takes deliveries.
+#[derive(Debug)]
+pub(super) enum Worker {
+    /// Of a consumer of this bus.
+    Here(WorkerId),
+    /// Of a consumer of a log elsewhere, with these filters. The waker is notified when it is kicked.
+    Elsewhere { filters: Vec<String>, waker: Option<std::task::Waker> },
 }
 
 /// A subscriber's part of a client.

@@ -2,13 +2,16 @@
 
 use super::{
     Bus, Description, Now,
-    clients::{Client, Role, Subscriber},
+    clients::{Client, Role, Subscriber, Worker},
     consumers::{ConsumerName, Departure, WorkerId},
     ids::ClientId,
     recent_topics::RecentTopics,
     state::refuse_more,
 };
-use crate::protocol::{ErrorCode, Refused, Transport};
+use crate::{
+    limits::WORKERS_MAX,
+    protocol::{ErrorCode, Refused, Transport},
+};
 
 impl Bus {
     /// Adds a publisher.
@@ -38,10 +41,30 @@ impl Bus {
     ) -> Result<(ClientId, WorkerId), Refused> {
         let name = description.name.as_ref().map_or(&*description.peer, |name| name.as_str());
         let worker = self.add_worker(consumer, name, slots, now)?;
-        let role = Role::Worker { via, worker };
+        let role = Role::Worker { via, worker: Worker::Here(worker) };
         let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0, gaps: 0 });
         self.publish_presence(id, "join", now);
         Ok((id, worker))
+    }
+
+    /// Adds a client that takes deliveries of a consumer which a log elsewhere has, with these filters. [`Bus::read`] wakes it when
+    /// it is kicked.
+    ///
+    /// # Errors
+    ///
+    /// There are too many workers.
+    pub fn connect_worker_elsewhere(
+        &mut self,
+        description: Description,
+        via: Transport,
+        filters: Vec<String>,
+        now: Now,
+    ) -> Result<ClientId, Refused> {
+        refuse_more(self.clients.workers, WORKERS_MAX, ErrorCode::LimitWorkers, "workers")?;
+        let role = Role::Worker { via, worker: Worker::Elsewhere { filters, waker: None } };
+        let id = self.clients.insert(Client { description, connected: now.unix, role, events: 0, gaps: 0 });
+        self.publish_presence(id, "join", now);
+        Ok(id)
     }
 
     /// Removes a client. Returns true if it was still connected.
@@ -58,8 +81,10 @@ impl Bus {
                 self.heartbeats.remove(id, subscriber.heartbeat_interval);
                 self.leave_feed(&subscriber);
             }
-            Some(Role::Publisher { waker, .. }) => self.wakeups.woken.extend(waker),
-            Some(Role::Worker { worker, .. }) => self.remove_worker(worker, Departure::Lost, now),
+            Some(Role::Publisher { waker, .. } | Role::Worker { worker: Worker::Elsewhere { waker, .. }, .. }) => {
+                self.wakeups.woken.extend(waker);
+            }
+            Some(Role::Worker { worker: Worker::Here(worker), .. }) => self.remove_worker(worker, Departure::Lost, now),
             None => {}
         }
         true

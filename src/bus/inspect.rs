@@ -2,7 +2,7 @@
 
 use super::{
     Bus, ClientId, Now, Stats,
-    clients::{Client, Role},
+    clients::{Client, Role, Worker},
     cursor::Position,
     history::TopicKey,
     topics::TopicState,
@@ -138,7 +138,10 @@ impl Bus {
     pub(super) fn info(&self, id: ClientId, client: &Client) -> ClientInfo {
         let (role, via, filters, lag, more) = match &client.role {
             Role::Publisher { via, .. } => (ClientRole::Publisher, *via, Vec::new(), 0, 0),
-            Role::Worker { via, worker } => {
+            Role::Worker { via, worker: Worker::Elsewhere { filters, .. } } => {
+                (ClientRole::Worker, *via, filters.clone(), 0, 0)
+            }
+            Role::Worker { via, worker: Worker::Here(worker) } => {
                 let (filters, delivered) = self.worker_info(*worker).unwrap_or_default();
                 (ClientRole::Worker, *via, filters, 0, delivered)
             }

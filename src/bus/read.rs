@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Bus, Now,
-    clients::{PositionDue, Role},
+    clients::{PositionDue, Role, Worker},
     cursor::Position,
     ids::ClientId,
     output::Output,
@@ -38,11 +38,12 @@ impl Bus {
         let Some(client) = self.clients.get_mut(id) else { return Read::Ended };
         let subscriber = match &mut client.role {
             Role::Subscriber(subscriber) => subscriber,
-            Role::Publisher { waker: kick_waker, .. } => {
+            Role::Publisher { waker: kick_waker, .. }
+            | Role::Worker { worker: Worker::Elsewhere { waker: kick_waker, .. }, .. } => {
                 *kick_waker = Some(waker.clone());
                 return Read::Waiting;
             }
-            Role::Worker { .. } => return Read::Ended,
+            Role::Worker { worker: Worker::Here(_), .. } => return Read::Ended,
         };
         let key = subscriber.feed;
         self.feeds.seal(key, &self.limits);

@@ -197,6 +197,13 @@ pub struct DeadLetter {
     pub data: Option<String>,
 }
 
+impl DeadLetter {
+    /// Returns a dead letter without the fields that may be absent.
+    pub fn new(id: EventId, reason: impl Into<String>, attempts: u32, since: u64) -> DeadLetter {
+        DeadLetter { id, reason: reason.into(), text: None, attempts, worker: None, since, topic: None, data: None }
+    }
+}
+
 /// A request to become a worker of a consumer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

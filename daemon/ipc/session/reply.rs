@@ -15,7 +15,7 @@ impl Session<'_> {
     pub(super) async fn reply_to(&mut self, request: Request) -> Result<Reply, Refused> {
         let request = match request {
             Request::Subscribe(subscribe) => return self.subscribe(subscribe).await,
-            Request::Consume(consume) => return self.consume(&consume),
+            Request::Consume(consume) => return self.consume(&consume).await,
             Request::Respond(respond) => return self.respond(&respond).await,
             Request::Reply(reply) => return self.reply_for(reply).await,
             Request::Schedules {} => return api::schedules(self.daemon, &self.caller).await.map(Reply::Schedules),
@@ -23,7 +23,7 @@ impl Session<'_> {
                 return api::cancel_schedule(self.daemon, &self.caller, &schedule)
                     .map(|()| Reply::Cancelled { schedule });
             }
-            Request::Consumers {} => return Ok(Reply::Consumers(self.consumers()?.list().await)),
+            Request::Consumers {} => return Ok(Reply::Consumers(self.consumers()?.list().await?)),
             Request::Consumer { name, action } => return self.consumers()?.run(&name, action).await,
             request => request,
         };

@@ -19,13 +19,13 @@ use crate::{
 
 impl Session<'_> {
     /// Makes the connection a worker, or changes the number of its deliveries in flight.
-    pub(super) fn consume(&mut self, consume: &Consume) -> Result<Reply, Refused> {
+    pub(super) async fn consume(&mut self, consume: &Consume) -> Result<Reply, Refused> {
         if let Some(worker) = &self.worker {
             return worker.resize(consume).map(Reply::Consuming);
         }
         self.refuse_subscriber()?;
         let transport = self.codec.format().transport();
-        let (worker, consuming) = api::consume(self.daemon, &self.caller, consume, transport)?;
+        let (worker, consuming) = api::consume(self.daemon, &self.caller, consume, transport).await?;
         // A connection that was a publisher continues as this worker.
         (self.client, self.worker) = (None, Some(worker));
         Ok(Reply::Consuming(consuming))

@@ -16,6 +16,7 @@ use sse_bus::{
 };
 
 use super::super::external::Mark;
+use crate::nats::Names;
 
 /// The check, the run of the node that has published the event, and its mark: `x7q2 1f6b2c9d3e5a7081 12`.
 const BUS: &str = "Sse-Bus";
@@ -111,6 +112,25 @@ impl Found<'_> {
         };
         Some((LogEvent { event, retain: is_retained, ttl }, origin))
     }
+}
+
+/// Returns true if the TTL of an event has not ended.
+pub(super) fn is_live(event: &LogEvent) -> bool {
+    event.ttl.is_none_or(|ttl| event.event.time + sse_bus::time::whole_millis(ttl) > sse_bus::time::unix_now())
+}
+
+/// Returns the event of a message of the log, unless no node has published it or its TTL has ended.
+pub(crate) fn parse_event(
+    names: &Names,
+    subject: &str,
+    headers: &HeaderMap,
+    payload: &[u8],
+    time: u64,
+    id: EventId,
+) -> Option<Event> {
+    let (topic, is_retained) = names.topic(subject)?;
+    let (event, _) = Found { topic, is_retained, headers, payload, time }.into_event(id)?;
+    is_live(&event).then_some(event.event)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {

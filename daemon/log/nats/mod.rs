@@ -46,13 +46,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-pub(crate) use self::streams::StreamError;
 use self::{
     failed::FailedPublishes,
     ingest::Ingest,
     retained::RetainedEvents,
     shared::{Shared, Status},
 };
+pub(crate) use self::{message::parse_event, read::rfc3339, streams::StreamError};
 use super::external::{ExternalLog, Returned, Sent};
 use crate::{config::nats::without_password, nats::Nats};
 
@@ -110,6 +110,11 @@ impl NatsLog {
     /// Returns the history for the bus of this node.
     pub(crate) fn history(&self) -> Memory {
         self.window(self.0.begin.seq)
+    }
+
+    /// Returns the newest position of the log that this node has.
+    pub(crate) fn position(&self) -> EventId {
+        *self.0.position.borrow()
     }
 
     /// Returns the position at which the window begins.

@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use super::{
     ingest::millis,
-    message::{self, Found, Origin},
+    message::{self, Found, Origin, is_live},
     shared::Shared,
     streams,
 };
@@ -273,10 +273,6 @@ impl Shared {
     }
 }
 
-fn is_live(event: &LogEvent) -> bool {
-    event.ttl.is_none_or(|ttl| event.event.time + sse_bus::time::whole_millis(ttl) > sse_bus::time::unix_now())
-}
-
 /// Parses a message of an answer: what it is lies in its headers.
 fn parse(answer: async_nats::Message) -> Option<Stored> {
     let headers = answer.headers?;
@@ -286,7 +282,8 @@ fn parse(answer: async_nats::Message) -> Option<Stored> {
     Some(Stored { seq, subject, headers, payload: answer.payload, time })
 }
 
-fn rfc3339(millis: u64) -> String {
+/// Returns a time in milliseconds since 1970 as the servers write it.
+pub(crate) fn rfc3339(millis: u64) -> String {
     humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + Duration::from_millis(millis)).to_string()
 }
 

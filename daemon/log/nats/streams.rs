@@ -132,7 +132,7 @@ fn log_config(nats: &Nats, retention: &Retention) -> Config {
     let epoch = Epoch::from_seed(fastrand::u64(..));
     Config {
         name: names.log(),
-        subjects: vec![names.events(), names.retained_events(), names.schedules()],
+        subjects: vec![names.events(), names.retained_events(), names.schedules(), names.jobs()],
         max_bytes: i64::try_from(retention.budget).unwrap_or(i64::MAX),
         max_age: retention.age,
         max_messages: -1,

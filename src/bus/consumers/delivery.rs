@@ -93,7 +93,8 @@ pub enum Next {
 }
 
 /// How a worker settles a delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Settlement {
     /// The event is done.
     Ack,

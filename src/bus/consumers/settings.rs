@@ -80,7 +80,7 @@ impl ConsumerSettings {
     }
 
     /// Returns how these settings differ from others: `ack_wait` is 30s, not 1m.
-    pub(super) fn difference(&self, other: &ConsumerSettings) -> String {
+    pub fn difference(&self, other: &ConsumerSettings) -> String {
         let fields = self.texts().into_iter().zip(other.texts());
         let differ = fields.filter(|((_, own), (_, other))| own != other);
         let texts: Vec<_> = differ.map(|((name, own), (_, other))| format!("`{name}` is {own}, not {other}")).collect();
@@ -104,7 +104,7 @@ impl ConsumerSettings {
     }
 
     /// Returns the time until the next attempt, in milliseconds, after this number of failures.
-    pub(super) fn backoff_after(&self, failures: u32) -> u64 {
+    pub fn backoff_after(&self, failures: u32) -> u64 {
         let step = (failures.max(1) as usize - 1).min(self.backoff.len().saturating_sub(1));
         self.backoff.get(step).map_or(0, |backoff| whole_millis(*backoff))
     }

@@ -1,0 +1,352 @@
+//! A worker at this node: a task that pulls deliveries for it.
+//!
+//! Requests for deliveries wait at the servers. Each has an answer subject of its own, so that it is known how many of its
+//! deliveries are still to come. When the worker leaves, the task cancels them, and gives back what they have brought meanwhile.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use async_nats::{HeaderMap, Message, StatusCode, Subscriber, jetstream, jetstream::consumer::pull::BatchConfig};
+use futures_util::StreamExt as _;
+use parking_lot::Mutex;
+use sse_bus::{
+    Event, EventId,
+    bus::consumers::{ConsumerName, Departure},
+    limits::WORKERS_MAX,
+    protocol::{Delivery, ErrorCode, Refused},
+    time::{unix_now, whole_millis},
+};
+use tokio::{
+    sync::{
+        Notify,
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    },
+    time::{Instant, sleep_until},
+};
+use tracing::debug;
+
+use super::{
+    deliveries::{Current, Worker},
+    job::{Death, Job},
+    manage::Found,
+    state::Queue,
+};
+use crate::log::parse_event;
+
+/// How long a request waits at the servers.
+const EXPIRES: Duration = Duration::from_secs(10);
+/// How much later a request without an answer is lost.
+const LOST_AFTER: Duration = Duration::from_secs(2);
+/// Deliveries of one request.
+const BATCH: usize = 256;
+/// The pause after an error, and between two looks at the number of dead letters.
+const PAUSE: Duration = Duration::from_millis(250);
+const CHECK_LETTERS: Duration = Duration::from_secs(10);
+
+/// A delivery for a worker.
+pub(crate) struct Delivered {
+    pub(crate) event: Arc<Event>,
+    pub(crate) delivery: Delivery,
+}
+
+/// A worker. When it is dropped, it leaves.
+pub(crate) struct QueueWorker {
+    queue: Queue,
+    worker: Arc<Worker>,
+    received: Mutex<UnboundedReceiver<Result<Delivered, Refused>>>,
+    pub(crate) departure: Departure,
+}
+
+impl Queue {
+    /// Adds a worker of a consumer.
+    ///
+    /// # Errors
+    ///
+    /// There is no such consumer, there are too many workers, or the servers do not answer.
+    pub(crate) async fn add_worker(
+        &self,
+        consumer: &ConsumerName,
+        name: &str,
+        slots: usize,
+        departure: Departure,
+    ) -> Result<QueueWorker, Refused> {
+        let found = self.find(consumer).await?;
+        let worker = Arc::new(Worker {
+            number: fastrand::u64(..),
+            name: name.into(),
+            slots: AtomicUsize::new(slots),
+            in_flight: AtomicUsize::new(0),
+            has_left: AtomicBool::new(false),
+            changed: Notify::new(),
+        });
+        {
+            let mut workers = self.0.workers.lock();
+            if workers.len() >= WORKERS_MAX {
+                let message = format!("there are {WORKERS_MAX} workers, and no more are allowed; end some");
+                return Err(Refused::new(ErrorCode::LimitWorkers, message));
+            }
+            workers.push((consumer.to_string(), worker.clone()));
+        }
+        let (sender, received) = unbounded_channel();
+        let pulling = Pulling {
+            queue: self.clone(),
+            found,
+            worker: worker.clone(),
+            sender,
+            requests: HashMap::new(),
+            last: 0,
+            not_before: Instant::now(),
+            check_letters: Instant::now(),
+        };
+        self.0.tasks.spawn(pulling.run());
+        Ok(QueueWorker { queue: self.clone(), worker, received: Mutex::new(received), departure })
+    }
+}
+
+impl QueueWorker {
+    /// Takes at most `count` deliveries, or wakes the task when there are some.
+    ///
+    /// # Errors
+    ///
+    /// The consumer was deleted.
+    pub(crate) fn poll_take(&self, count: usize, cx: &mut Context<'_>) -> Poll<Result<Vec<Delivered>, Refused>> {
+        let mut all = Vec::new();
+        match self.received.lock().poll_recv_many(cx, &mut all, count.clamp(1, BATCH)) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(0) => Poll::Ready(Err(Refused::new(ErrorCode::Stopping, "the daemon stops"))),
+            Poll::Ready(_) => Poll::Ready(all.into_iter().collect()),
+        }
+    }
+
+    /// Changes the number of deliveries in flight.
+    pub(crate) fn set_slots(&self, slots: usize) {
+        self.worker.slots.store(slots, Ordering::Relaxed);
+        self.worker.changed.notify_one();
+    }
+}
+
+impl Drop for QueueWorker {
+    fn drop(&mut self) {
+        let (queue, worker, departure) = (self.queue.clone(), self.worker.clone(), self.departure);
+        queue.0.workers.lock().retain(|(_, other)| other.number != worker.number);
+        worker.has_left.store(true, Ordering::Relaxed);
+        worker.changed.notify_one();
+        // What nobody has taken.
+        let mut unread = Vec::new();
+        while let Ok(received) = self.received.lock().try_recv() {
+            unread.extend(received.ok().map(|delivered| delivered.delivery.token));
+        }
+        if tokio::runtime::Handle::try_current().is_ok() {
+            queue.0.tasks.clone().spawn(async move {
+                queue.release(&unread).await;
+                queue.leave(&worker, departure).await;
+            });
+        }
+    }
+}
+
+/// A request for deliveries.
+struct Request {
+    /// Deliveries that may still come.
+    left: usize,
+    /// When it is lost, if there is no answer.
+    until: Instant,
+}
+
+/// The task of a worker.
+struct Pulling {
+    queue: Queue,
+    found: Found,
+    worker: Arc<Worker>,
+    sender: UnboundedSender<Result<Delivered, Refused>>,
+    /// The requests that wait at the servers, by the ends of their answer subjects.
+    requests: HashMap<u64, Request>,
+    last: u64,
+    /// When the next request is allowed.
+    not_before: Instant,
+    /// When the dead letters are counted again.
+    check_letters: Instant,
+}
+
+impl Pulling {
+    async fn run(mut self) {
+        let client = self.queue.0.nats.client().clone();
+        let inbox = client.new_inbox();
+        let mut answers = match client.subscribe(format!("{inbox}.*")).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                let _ = self.sender.send(Err(self.queue.unavailable(&error)));
+                return;
+            }
+        };
+        if let Err(refused) = self.pull(&inbox, &mut answers).await {
+            let _ = self.sender.send(Err(refused));
+        }
+    }
+
+    async fn pull(&mut self, inbox: &str, answers: &mut Subscriber) -> Result<(), Refused> {
+        let mut connections = self.queue.0.nats.connections();
+        let stop = self.queue.0.stop.clone();
+        while !stop.is_cancelled() {
+            if self.queue.0.nats.connections() != connections {
+                connections = self.queue.0.nats.connections();
+                self.requests.clear();
+            }
+            let now = Instant::now();
+            self.requests.retain(|_, request| request.until > now);
+            if self.worker.has_left.load(Ordering::Relaxed) {
+                return self.give_back(answers).await;
+            }
+            if now >= self.not_before {
+                self.request(inbox).await;
+            }
+            let next = self.requests.values().map(|request| request.until).min();
+            let next = next.into_iter().chain((now < self.not_before).then_some(self.not_before)).min();
+            let wait = next.unwrap_or_else(|| now + EXPIRES);
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.worker.changed.notified() => {}
+                () = sleep_until(wait) => {}
+                answer = answers.next() => {
+                    let Some(answer) = answer else { return Err(self.queue.unavailable(&"the connection has ended")) };
+                    self.receive(answer).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Cancels the requests that wait, and gives back what they have brought.
+    async fn give_back(&self, answers: &mut Subscriber) -> Result<(), Refused> {
+        // The servers make no deliveries for answer subjects without a subscription.
+        let _ = answers.drain().await;
+        while let Some(answer) = answers.next().await {
+            if matches!(answer.status, None | Some(StatusCode::OK)) {
+                self.deliver(answer).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Requests deliveries for the free slots, unless requests for many of them wait already.
+    async fn request(&mut self, inbox: &str) {
+        let coming: usize = self.requests.values().map(|request| request.left).sum();
+        let free = self.worker.free().saturating_sub(coming);
+        if free == 0 || (coming > 0 && free < coming) {
+            return;
+        }
+        if !self.queue.0.nats.is_connected() {
+            self.not_before = Instant::now() + PAUSE;
+            return;
+        }
+        if self.check_letters <= Instant::now() {
+            self.check_letters = Instant::now() + CHECK_LETTERS;
+            if self.queue.is_full_of_letters(&self.found.name).await {
+                self.not_before = self.check_letters;
+                return;
+            }
+        }
+        let batch = free.min(BATCH);
+        let request = BatchConfig { batch, expires: Some(EXPIRES), ..BatchConfig::default() };
+        self.last += 1;
+        let reply = format!("{inbox}.{}", self.last);
+        match self.found.consumer.request_batch(request, reply.into()).await {
+            Ok(()) => {
+                let until = Instant::now() + EXPIRES + LOST_AFTER;
+                self.requests.insert(self.last, Request { left: batch, until });
+            }
+            Err(error) => {
+                debug!(%error, "deliveries cannot be requested");
+                self.not_before = Instant::now() + PAUSE;
+            }
+        }
+    }
+
+    async fn receive(&mut self, answer: Message) -> Result<(), Refused> {
+        let number = answer.subject.rsplit_once('.').and_then(|(_, number)| number.parse::<u64>().ok());
+        match answer.status {
+            None | Some(StatusCode::OK) => {
+                // The subject of a delivery is that of its event, so it belongs to the oldest request.
+                let oldest = self.requests.iter().min_by_key(|(number, _)| **number).map(|(number, _)| *number);
+                if let Some(oldest) = oldest
+                    && let Some(request) = self.requests.get_mut(&oldest)
+                {
+                    request.left = request.left.saturating_sub(1);
+                    if request.left == 0 {
+                        self.requests.remove(&oldest);
+                    }
+                }
+                self.deliver(answer).await;
+            }
+            Some(StatusCode::IDLE_HEARTBEAT) => {}
+            Some(status) => {
+                self.requests.retain(|other, _| Some(*other) != number);
+                // A request that has waited for its whole time is followed by the next one at once.
+                if status != StatusCode::TIMEOUT {
+                    self.not_before = Instant::now() + PAUSE;
+                    // It was deleted, or moved, or the servers elect a leader.
+                    match self.queue.find(&self.found.name).await {
+                        Ok(found) => self.found = found,
+                        Err(refused) if refused.code == ErrorCode::ConsumerUnknown => return Err(refused),
+                        Err(refused) => debug!(%refused, "a consumer cannot be read"),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes a delivery to the worker.
+    async fn deliver(&self, message: Message) {
+        let queue = &self.queue;
+        let Some(reply) = message.reply.clone() else { return };
+        let message = jetstream::Message { message, context: queue.0.nats.jetstream().clone() };
+        let Ok(info) = message.info() else { return };
+        let (seq, attempt) = (info.stream_sequence, u32::try_from(info.delivered).unwrap_or(u32::MAX));
+        let time = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+        let Some(event) = self.event(&message, seq, time) else {
+            // No node has published it, or the filters do not match it, or it has expired.
+            let _ = queue.confirm(reply, "+TERM".into()).await;
+            return;
+        };
+        if self.worker.has_left.load(Ordering::Relaxed) || queue.0.stop.is_cancelled() {
+            let _ = queue.confirm(reply, "-NAK".into()).await;
+            return;
+        }
+        let settings = &self.found.settings;
+        if attempt > settings.max_attempts {
+            // The node that had the last attempt has died before it could store this.
+            let since = unix_now();
+            let death = Death { reason: "attempts".into(), text: None, attempts: attempt - 1, worker: None, since };
+            if queue.store_letter(&self.found.name, &event, death).await.is_ok() {
+                let _ = queue.confirm(reply, "+TERM".into()).await;
+            }
+            return;
+        }
+        let current = Current::new((&self.found.name, settings), &self.worker, event.clone(), attempt, reply);
+        let token = queue.0.deliveries.lock().add(queue.node(), current);
+        queue.0.added.notify_one();
+        let delivery = Delivery::new(token.to_string(), attempt, unix_now() + whole_millis(settings.ack_wait));
+        // If the worker leaves meanwhile, its deliveries end with it.
+        let _ = self.sender.send(Ok(Delivered { event, delivery }));
+    }
+
+    fn event(&self, message: &Message, seq: u64, time: u64) -> Option<Arc<Event>> {
+        let empty = HeaderMap::new();
+        let headers = message.headers.as_ref().unwrap_or(&empty);
+        let names = self.queue.0.nats.names();
+        if *message.subject == *names.job(self.found.name.as_str()) {
+            return Job::read(headers, &message.payload).map(|(event, _)| event);
+        }
+        let id = EventId::new(self.queue.0.log.position().epoch, seq);
+        let event = parse_event(names, &message.subject, headers, &message.payload, time, id)?;
+        self.found.settings.filters.matches(&event.topic).then(|| Arc::new(event))
+    }
+}
