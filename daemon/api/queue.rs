@@ -35,7 +35,7 @@ pub(super) fn queue(_: &Daemon) -> Option<std::convert::Infallible> {
 /// # Errors
 ///
 /// There is no such consumer, or the servers do not answer.
-#[cfg_attr(not(feature = "nats"), expect(clippy::unused_async, reason = "the bus answers at once"))]
+#[cfg_attr(not(feature = "nats"), allow(clippy::unused_async, reason = "the bus answers at once"))]
 pub(super) async fn filters(daemon: &Daemon, consumer: &ConsumerName) -> Result<FilterSet, Refused> {
     #[cfg(feature = "nats")]
     if let Some(queue) = &daemon.queue {

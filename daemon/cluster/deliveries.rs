@@ -30,8 +30,8 @@ impl Cluster {
         settlement: &Settlement,
     ) -> Vec<Result<(), Refused>> {
         let all = |refused: &dyn Fn(&str) -> Refused| tokens.iter().map(|token| Err(refused(token))).collect();
-        if !self.0.nodes.lock().contains(node) {
-            return all(&|token| stale(token, "is of a node that has left, so the event is delivered again"));
+        if !self.0.nodes.lock().is_present(node) {
+            return all(&|token| stale(token, "is of a node that is not there, so the event is delivered again"));
         }
         let question = Question::Settle { tokens: tokens.clone(), settlement: settlement.clone() };
         let mut answers = self.ask(Some(node), question, SETTLED_WITHIN).await;

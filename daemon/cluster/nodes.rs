@@ -140,6 +140,12 @@ impl Nodes {
         self.0.contains_key(name)
     }
 
+    /// Returns true if a node is there, and not lost.
+    #[cfg(feature = "nats")]
+    pub(super) fn is_present(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|node| !node.is_lost)
+    }
+
     /// Returns true if another node has subscribers of presence events.
     pub(super) fn watch_presence(&self) -> bool {
         self.0.values().any(|node| node.watches_presence && !node.is_lost)

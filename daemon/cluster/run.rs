@@ -99,21 +99,16 @@ impl Cluster {
             Body::Answer { ask, is_last, answer } => {
                 self.0.asks.lock().answered(ask, &from, answer, is_last, bytes);
             }
-            Body::Forget { consumer } => self.forget(&consumer),
+            #[cfg(feature = "nats")]
+            Body::Forget { consumer } => self.0.queue.forget(&consumer),
+            #[cfg(not(feature = "nats"))]
+            Body::Forget { .. } => {}
             Body::Cancel { ask } => {
                 if let Some(request) = self.0.serving.lock().remove(&(from, ask)) {
                     request.abort();
                 }
             }
         }
-    }
-
-    /// Forgets the deliveries of a consumer.
-    fn forget(&self, consumer: &str) {
-        #[cfg(feature = "nats")]
-        self.0.queue.forget(consumer);
-        #[cfg(not(feature = "nats"))]
-        let _ = consumer;
     }
 
     async fn announced(&self, from: &str, instance: u64, sent: u64, announcement: Announcement) {

@@ -38,6 +38,8 @@ use crate::{
 
 /// How long a request waits at least: another worker may have its turn, or the event may be on disk.
 const MIN_WAIT: Duration = TURN.saturating_add(Duration::from_millis(50));
+/// The same if the log is elsewhere, and has to be asked.
+const MIN_WAIT_ELSEWHERE: Duration = Duration::from_secs(1);
 
 const HEADERS: [(HeaderName, HeaderValue); 2] = [
     (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
@@ -59,11 +61,12 @@ pub(super) async fn next(
     let mut consume = Consume::new(consumer).with_max_in_flight(count as u64);
     consume.client = worker;
     let worker = api::consume_once(&daemon, &caller, &consume).await?;
-    let until = Instant::now() + wait.max(MIN_WAIT);
+    let min_wait = if daemon.events.is_elsewhere() { MIN_WAIT_ELSEWHERE } else { MIN_WAIT };
+    let until = Instant::now() + wait.max(min_wait);
     let unsent = Unsent { daemon, work: VecDeque::new() };
     let mut polled = Polled { worker, grant: caller.grant, count, until, unsent, is_done: false };
-    if wait > MIN_WAIT {
-        polled.until = Instant::now() + MIN_WAIT;
+    if wait > min_wait {
+        polled.until = Instant::now() + min_wait;
         polled.take().await;
         polled.is_done = !polled.unsent.work.is_empty();
         polled.until = until;

@@ -12,6 +12,8 @@
 //! | `partition` | a node that is cut off delivers only what the log has |
 //! | `late_joiner` | a fresh node serves all of a long log in bounded memory |
 //! | `slow_node` | a suspended node delays no other, and catches up |
+//! | `jobs` | workers of all nodes share the events of a consumer, and any node settles their deliveries |
+//! | `jobs_chaos` | no job is lost, and none is done by a token that was not current, while everything is killed |
 //! | `starting` | a node that starts while the servers elect a leader waits for them |
 //! | `security` | nodes that the servers refuse say why; messages of others are skipped |
 //! | `nodes`, `nodes_foreign`, `nodes_live` | two nodes are one bus: clients, kicks, unicast, presence, requests, nodes that are away |
@@ -22,6 +24,8 @@ mod away;
 mod deleted;
 mod exactly_once;
 mod facts;
+mod jobs;
+mod jobs_chaos;
 mod js;
 mod late_joiner;
 mod listeners;

@@ -4,7 +4,7 @@ DEAD has the ids of the dead letters, one a line. Exits with 1 and the faults if
 that was no longer current, or was delivered again after it was done. Prints the figures otherwise.
 
 The daemon may lose acknowledgements when it is killed, and then delivers the job again. A token begins with the run of the
-daemon, and within a run the numbers of tokens rise.
+daemon, and within a run the numbers of tokens rise. On a bus of several machines, what follows names the consumer and the node.
 """
 
 import sys
@@ -12,8 +12,9 @@ from collections import Counter, defaultdict
 
 
 def parse(token):
-    run, number = token.split("-")
-    return int(run, 16), int(number, 16)
+    numbers, _, node = token.partition(":")
+    run, number = numbers.split("-")
+    return (node, int(run, 16)), int(number, 16)
 
 
 published, takes, sent, done = set(), defaultdict(set), defaultdict(set), defaultdict(set)

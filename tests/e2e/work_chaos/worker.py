@@ -1,7 +1,8 @@
 """Works for the consumer `jobs` until it is killed: worker.py SOCKET JOURNAL SEED
 
 The journal has, in order: `take ID TOKEN ATTEMPT` for a delivery, `send VERB ID TOKEN` before a request to settle it, and
-`done VERB ID TOKEN` or `stale VERB ID TOKEN` for the reply.
+`done VERB ID TOKEN` or `stale VERB ID TOKEN` for the reply, or `unknown VERB ID TOKEN` if the log of several machines could not
+be used.
 """
 
 import random
@@ -39,6 +40,10 @@ def work(connection):
         for reply in connection.receive():
             if "consuming" in reply:
                 continue
+            if not sent and reply.get("error", {}).get("code") == "unavailable":
+                # There is no worker yet.
+                time.sleep(0.1)
+                raise Closed
             if "event" in reply:
                 event = reply["event"]
                 delivery = event["delivery"]
@@ -55,6 +60,8 @@ def work(connection):
                 journal.note("done", verb, event_id, token)
             elif reply.get("error", {}).get("code") == "stale_delivery":
                 journal.note("stale", verb, event_id, token)
+            elif reply.get("error", {}).get("code") == "unavailable":
+                journal.note("unknown", verb, event_id, token)
             else:
                 raise SystemExit(f"{verb} of {event_id}: {reply}")
         connection.send(requests)
