@@ -55,16 +55,26 @@ async fn append_for_all<T>(
     let appended = daemon.events.append(batch.into_iter(), from);
     let (mut outcomes, counts) = tokio::join!(appended, cluster.count_subscribers(&topics));
     for ((_, outcome), others) in outcomes.iter_mut().zip(others) {
-        let Ok(published) = outcome else { continue };
+        let Ok(published) = &mut *outcome else { continue };
         match others {
             Some(Others::Count(topic)) if !published.duplicate => {
                 published.subscribers += counts.get(&topic).copied().unwrap_or_default();
             }
             // One after the other, so that a client receives them in order. An event with an id is for a consumer.
             Some(Others::Send(event)) if published.id.is_none() && !published.duplicate => {
-                let sent = cluster.unicast(event).await;
+                let sent = cluster.unicast(event.clone()).await;
                 published.subscribers += sent.result;
                 published.unreachable = sent.unreachable;
+                #[cfg(feature = "nats")]
+                if published.subscribers == 0
+                    && let Some(queue) = &daemon.queue
+                {
+                    match queue.send(event).await {
+                        Ok(Some(queued)) => *outcome = Ok(queued),
+                        Ok(None) => {}
+                        Err(refused) => *outcome = Err(refused),
+                    }
+                }
             }
             _ => {}
         }

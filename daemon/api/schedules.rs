@@ -19,10 +19,20 @@ use crate::{
 /// # Errors
 ///
 /// The caller may not publish it, it is not valid, or a limit refuses it.
-pub(crate) fn schedule(daemon: &Daemon, caller: &Caller, publish: Publish) -> Result<Scheduled, Refused> {
+#[cfg_attr(not(feature = "nats"), allow(clippy::unused_async, reason = "the bus answers at once"))]
+pub(crate) async fn schedule(daemon: &Daemon, caller: &Caller, publish: Publish) -> Result<Scheduled, Refused> {
     let timing = Timing::parse(&publish);
     let publication = admit(daemon, caller, publish)?;
     let timing = timing?;
+    #[cfg(feature = "nats")]
+    if let Some(log) = daemon.events.on_nats_servers() {
+        if let Some(id) = &timing.id
+            && let Ok(topic) = log.schedule_topic(id.as_str()).await
+        {
+            access::check_publish(caller, &topic, &daemon.config().topics)?;
+        }
+        return log.schedule(&publication, timing).await;
+    }
     if daemon.events.is_elsewhere() {
         let message = "schedules need the history of this daemon, and its log is elsewhere; use schedules of that log";
         return Err(Refused::new(ErrorCode::ScheduleInvalid, message));
@@ -46,6 +56,10 @@ pub(crate) fn schedule(daemon: &Daemon, caller: &Caller, publish: Publish) -> Re
 /// The caller is not an administrator.
 pub(crate) async fn schedules(daemon: &Arc<Daemon>, caller: &Caller) -> Result<Vec<ScheduleInfo>, Refused> {
     caller.grant.require(Scope::Admin)?;
+    #[cfg(feature = "nats")]
+    if let Some(log) = daemon.events.on_nats_servers() {
+        return log.list_schedules().await;
+    }
     let mut schedules: Vec<ScheduleInfo> = Vec::new();
     loop {
         let last = schedules.last().map(|last| &*last.schedule);
@@ -63,8 +77,14 @@ pub(crate) async fn schedules(daemon: &Arc<Daemon>, caller: &Caller) -> Result<V
 /// # Errors
 ///
 /// There is no such schedule, or the caller may not publish its event.
-pub(crate) fn cancel_schedule(daemon: &Daemon, caller: &Caller, id: &str) -> Result<(), Refused> {
+#[cfg_attr(not(feature = "nats"), allow(clippy::unused_async, reason = "the bus answers at once"))]
+pub(crate) async fn cancel_schedule(daemon: &Daemon, caller: &Caller, id: &str) -> Result<(), Refused> {
     caller.grant.require(Scope::Publish)?;
+    #[cfg(feature = "nats")]
+    if let Some(log) = daemon.events.on_nats_servers() {
+        access::check_publish(caller, &log.schedule_topic(id).await?, &daemon.config().topics)?;
+        return log.cancel_schedule(id).await;
+    }
     let config = daemon.config();
     daemon.bus.with(|bus, _| {
         access::check_publish(caller, bus.schedule_topic(id)?, &config.topics)?;

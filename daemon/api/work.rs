@@ -179,8 +179,15 @@ impl WorkerGuard {
             Worker::Here(id, _) => self.poll_bus(*id, count, cx),
             #[cfg(feature = "nats")]
             Worker::OnNats(worker) => {
-                let delivery = |delivered: Delivered| Work::Delivery(delivered.event, delivered.delivery);
-                let taken = worker.poll_take(count, cx).map_ok(|taken| taken.into_iter().map(delivery).collect());
+                let delivery = |delivered: Delivered| match self.refuse_topic(delivered.event.topic.as_str()) {
+                    None => Some(Work::Delivery(delivered.event, delivered.delivery)),
+                    Some(reason) => {
+                        worker.reject(&delivered, reason);
+                        None
+                    }
+                };
+                let taken =
+                    worker.poll_take(count, cx).map_ok(|taken| taken.into_iter().filter_map(delivery).collect());
                 let is_kicked = |client: &ClientGuard| client.poll_removed(cx.waker());
                 if taken.is_pending() && self.client.as_ref().is_some_and(is_kicked) {
                     return Poll::Ready(Err(Refused::new(ErrorCode::ClientUnknown, "the client was removed")));
@@ -218,16 +225,21 @@ impl WorkerGuard {
     ) -> Result<Taken, Refused> {
         let mut taken = bus.take(id, count, now, waker)?;
         taken.deliveries.retain(|delivery| {
-            let topic = delivery.event.topic.as_str();
-            let may_receive = self.grant.may_receive(topic);
-            if !may_receive {
-                let reason = format!("the token of the worker does not allow the topic `{}`", sent_topic(topic));
+            let refused = self.refuse_topic(delivery.event.topic.as_str());
+            let may_receive = refused.is_none();
+            if let Some(reason) = refused {
                 // It was delivered under the same lock, so it is current.
                 let _ = bus.settle(delivery.token, Settlement::Reject(reason), now);
             }
             may_receive
         });
         Ok(taken)
+    }
+
+    /// Returns why the worker may not have an event that was sent to the consumer, if it may not.
+    fn refuse_topic(&self, topic: &str) -> Option<String> {
+        let is_allowed = self.grant.may_receive(topic);
+        (!is_allowed).then(|| format!("the token of the worker does not allow the topic `{}`", sent_topic(topic)))
     }
 
     /// Changes the number of deliveries in flight. With 0 there are no further deliveries.

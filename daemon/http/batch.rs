@@ -63,8 +63,12 @@ pub(super) async fn publish(
         let published = api::publish(&daemon, None, batch.into_iter()).await;
         let published = published.map(|(number, result)| (number, result.map(Reply::Published)));
         // After the events of the lines before it.
-        let scheduled = scheduled.map(|(number, publish)| (number, api::schedule(&daemon, &caller, publish)));
-        let scheduled = scheduled.map(|(number, result)| (number, result.map(Reply::Scheduled)));
+        let scheduled = match scheduled {
+            Some((number, publish)) => {
+                Some((number, api::schedule(&daemon, &caller, publish).await.map(Reply::Scheduled)))
+            }
+            None => None,
+        };
         for (number, result) in published.chain(scheduled) {
             let reply = result.unwrap_or_else(|refused| {
                 daemon.metrics.refused(refused.code);

@@ -183,7 +183,7 @@ pub(super) async fn publish(
     let mut publish = query::publish(topic, query.as_deref().unwrap_or_default())?;
     publish.data = request_body::event_data(&daemon, &caller, body).await?;
     if publish.is_scheduled() {
-        let scheduled = api::schedule(&daemon, &caller, publish)?;
+        let scheduled = api::schedule(&daemon, &caller, publish).await?;
         return Ok((StatusCode::ACCEPTED, JsonLine(scheduled)).into_response());
     }
     let admitted = api::admit(&daemon, &caller, publish)?;

@@ -31,6 +31,6 @@ pub(super) async fn cancel(
 ) -> Result<JsonLine<Value>, Refusal> {
     let Path(schedule) = schedule?;
     Operation::Other.check(query.as_deref().unwrap_or_default())?;
-    api::cancel_schedule(&daemon, &caller, &schedule)?;
+    api::cancel_schedule(&daemon, &caller, &schedule).await?;
     Ok(JsonLine(json!({ "schedule": schedule })))
 }

@@ -131,6 +131,16 @@ impl EventLog {
         Ok(())
     }
 
+    /// Returns the log, if it is on NATS.
+    #[cfg(feature = "nats")]
+    pub(crate) fn on_nats_servers(&self) -> Option<&NatsLog> {
+        match self.elsewhere.as_ref()? {
+            Elsewhere::Nats(node) => Some(node.log()),
+            #[cfg(feature = "delayed-log")]
+            Elsewhere::Delayed(_) => None,
+        }
+    }
+
     /// Returns true if the log is not that of this daemon.
     pub(crate) fn is_elsewhere(&self) -> bool {
         self.elsewhere.is_some()

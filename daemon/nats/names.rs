@@ -90,6 +90,11 @@ impl Names {
         ["ev", "rt"].map(|kind| format!("ssebus.{}.{kind}.{pattern}", self.bus))
     }
 
+    /// Returns the subject of a schedule.
+    pub(crate) fn schedule(&self, id: &str) -> String {
+        format!("ssebus.{}.sch.{}", self.bus, level(id))
+    }
+
     /// Returns the beginning of the subjects of messages between nodes.
     pub(crate) fn between_nodes(&self) -> String {
         format!("ssebus.{}.ctl", self.bus)

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, StorageType, Stream};
+use async_nats::{HeaderMap, jetstream::publish::PublishAck};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use sse_bus::{
     Event, EventId, FilterSet,
@@ -66,14 +67,18 @@ impl Queue {
     }
 
     async fn store(&self, subject: String, job: Job, data: &str) -> Result<(), Refused> {
+        self.publish(subject, job.into_headers(), data).await.map(drop)
+    }
+
+    /// Publishes a message, and waits until the servers have stored it.
+    pub(super) async fn publish(&self, subject: String, headers: HeaderMap, data: &str) -> Result<PublishAck, Refused> {
         self.check_connected()?;
-        let context = self.0.nats.jetstream();
-        let sent = context.publish_with_headers(subject, job.into_headers(), data.to_owned().into()).await;
+        let sent = self.0.nats.jetstream().publish_with_headers(subject, headers, data.to_owned().into()).await;
         let stored = match sent {
             Ok(ack) => ack.await,
             Err(error) => Err(error),
         };
-        stored.map(drop).map_err(|error| self.unavailable(&error))
+        stored.map_err(|error| self.unavailable(&error))
     }
 
     /// Returns the numbers of the events of dead letters, in order.
@@ -107,7 +112,7 @@ impl Queue {
         let subject = self.letter_subject(consumer, seq);
         match self.letters().await?.direct_get_last_for_subject(subject).await {
             Ok(message) => {
-                let read = Job::read(&message.headers, &message.payload);
+                let read = Job::read(&message.headers, &message.payload, None);
                 Ok(read.and_then(|(event, death)| Some((event, death?))))
             }
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),

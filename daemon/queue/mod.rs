@@ -6,13 +6,14 @@
 //! | settings | in the metadata of that consumer |
 //! | tokens, deadlines, attempts, back-off | the [node that has delivered](deliveries) the event; the servers count deliveries, and redeliver what a dead node had |
 //! | dead letters | a stream of their own: a node stores one [before](settle) it ends the event, so that none can be lost |
-//! | retried dead letters | [events for one consumer](job) in the log, on a subject that its consumer has as well |
+//! | mailboxes, retried dead letters | [events for one consumer](job) in the log, on a subject that its consumer has as well |
 //!
 //! A delivery is settled at the node that made it. Other nodes pass the request on, by the name of the node in the token.
 
 mod deliveries;
 mod job;
 mod letters;
+mod mailbox;
 mod manage;
 mod pull;
 mod settle;

@@ -18,7 +18,7 @@ use futures_util::StreamExt as _;
 use parking_lot::Mutex;
 use sse_bus::{
     Event, EventId,
-    bus::consumers::{ConsumerName, Departure},
+    bus::consumers::{ConsumerName, Departure, Settlement},
     limits::WORKERS_MAX,
     protocol::{Delivery, ErrorCode, Refused},
     time::{unix_now, whole_millis},
@@ -33,7 +33,7 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    deliveries::{Current, Worker},
+    deliveries::{Current, QueueToken, Worker},
     job::{Death, Job},
     manage::Found,
     state::Queue,
@@ -123,6 +123,17 @@ impl QueueWorker {
             Poll::Ready(0) => Poll::Ready(Err(Refused::new(ErrorCode::Stopping, "the daemon stops"))),
             Poll::Ready(_) => Poll::Ready(all.into_iter().collect()),
         }
+    }
+
+    /// Makes the event of a delivery a dead letter.
+    pub(crate) fn reject(&self, delivered: &Delivered, reason: String) {
+        let (queue, token) = (self.queue.clone(), delivered.delivery.token.clone());
+        self.queue.0.tasks.spawn(async move {
+            if let Ok(token) = QueueToken::parse(&token) {
+                // If it fails, the event is delivered again after its deadline.
+                let _ = queue.settle(&token, &Settlement::Reject(reason)).await;
+            }
+        });
     }
 
     /// Changes the number of deliveries in flight.
@@ -342,10 +353,10 @@ impl Pulling {
         let empty = HeaderMap::new();
         let headers = message.headers.as_ref().unwrap_or(&empty);
         let names = self.queue.0.nats.names();
-        if *message.subject == *names.job(self.found.name.as_str()) {
-            return Job::read(headers, &message.payload).map(|(event, _)| event);
-        }
         let id = EventId::new(self.queue.0.log.position().epoch, seq);
+        if *message.subject == *names.job(self.found.name.as_str()) {
+            return Job::read(headers, &message.payload, Some((id, time))).map(|(event, _)| event);
+        }
         let event = parse_event(names, &message.subject, headers, &message.payload, time, id)?;
         self.found.settings.filters.matches(&event.topic).then(|| Arc::new(event))
     }

@@ -122,6 +122,14 @@ pub struct ScheduleInfo {
     pub refused: Option<String>,
 }
 
+impl ScheduleInfo {
+    /// Returns the description of a schedule of an event without type and data.
+    pub fn new(schedule: impl Into<String>, at: u64, topic: impl Into<String>) -> ScheduleInfo {
+        let (schedule, topic) = (schedule.into(), topic.into());
+        ScheduleInfo { schedule, at, topic, event_type: None, bytes: 0, created: 0, refused: None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

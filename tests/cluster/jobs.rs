@@ -262,3 +262,24 @@ fn a_program_that_works_for_a_consumer_ends_in_an_orderly_way() {
     let refused = left.request("POST", "/consumers/jobs/next", &[("Authorization", &header)], "").refusal();
     assert_eq!(refused.0, 403, "{refused:?}");
 }
+
+#[test]
+#[ignore = "needs nats-server: two nodes share it"]
+fn an_event_sent_to_a_consumer_waits_for_a_worker_of_any_node() {
+    let Pair { left, right, server: _server } = Pair::start();
+    create(&left, &json!({"filters": ["jobs/*"]}));
+    let sent = right.ctl(&["send", "jobs", "letter", "--topic", "greet", "--json"]).ok().json();
+    assert_eq!((&sent[0]["queued"], &sent[0]["subscribers"]), (&json!(true), &json!(0)));
+    let mut taking = worker(&left, 1);
+    let event = taking.reply()["event"].take();
+    assert_eq!((&event["data"], &event["topic"]), (&json!("letter"), &json!("$mailbox/jobs/greet")));
+    assert_eq!(event["id"], sent[0]["id"]);
+    let token = event["delivery"]["token"].as_str().unwrap();
+    assert_eq!(settle(&right, "reject", token)["settled"]["deliveries"], 1);
+    assert_eq!(left.ctl(&["dead", "retry", "jobs", "--all"]).ok().json()[0]["retried"], 1);
+    let event = taking.reply()["event"].take();
+    assert_eq!((&event["data"], &event["id"]), (&json!("letter"), &sent[0]["id"]));
+    // Neither a client nor a consumer has this name.
+    let sent = right.ctl(&["send", "nobody", "letter"]);
+    assert_eq!(sent.code, Some(4), "{sent}");
+}

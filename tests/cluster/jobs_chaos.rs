@@ -68,7 +68,7 @@ fn kill_something(site: &mut Site, workers: &mut [Worker], random: &mut Rng) {
             site.servers.servers[server].start_again();
             site.servers.wait_until_healthy();
         }
-        // An attempt that ends with its worker counts, so many kills would make most jobs dead letters.
+        // An attempt that ends with its worker counts: with too many kills most jobs would become dead letters.
         _ => {
             let victim = random.usize(..WORKERS);
             drop(std::mem::replace(&mut workers[victim], start(site, victim, random.u64(..))));

@@ -14,6 +14,7 @@
 //! | `slow_node` | a suspended node delays no other, and catches up |
 //! | `jobs` | workers of all nodes share the events of a consumer, and any node settles their deliveries |
 //! | `jobs_chaos` | no job is lost, and none is done by a token that was not current, while everything is killed |
+//! | `schedules` | the servers publish what is scheduled once, and any node lists, replaces and cancels it |
 //! | `starting` | a node that starts while the servers elect a leader waits for them |
 //! | `security` | nodes that the servers refuse say why; messages of others are skipped |
 //! | `nodes`, `nodes_foreign`, `nodes_live` | two nodes are one bus: clients, kicks, unicast, presence, requests, nodes that are away |
@@ -35,6 +36,7 @@ mod nodes_foreign;
 mod nodes_live;
 mod partition;
 mod rewritten_tail;
+mod schedules;
 mod security;
 mod site;
 mod slow_node;

@@ -21,6 +21,7 @@ impl Session<'_> {
             Request::Schedules {} => return api::schedules(self.daemon, &self.caller).await.map(Reply::Schedules),
             Request::CancelSchedule { schedule } => {
                 return api::cancel_schedule(self.daemon, &self.caller, &schedule)
+                    .await
                     .map(|()| Reply::Cancelled { schedule });
             }
             Request::Consumers {} => return Ok(Reply::Consumers(self.consumers()?.list().await?)),

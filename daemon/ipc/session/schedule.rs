@@ -11,7 +11,10 @@ impl Session<'_> {
         // Replies are sent in the order of requests.
         self.apply_batches().await;
         let is_silent = publish.ack == Ack::None;
-        let scheduled = self.become_publisher().and_then(|()| api::schedule(self.daemon, &self.caller, publish));
+        let scheduled = match self.become_publisher() {
+            Ok(()) => api::schedule(self.daemon, &self.caller, publish).await,
+            Err(refused) => Err(refused),
+        };
         match scheduled {
             Ok(_) if is_silent => {}
             Ok(scheduled) => self.codec.reply(&Reply::Scheduled(scheduled), self.held.buffer(&mut self.out)),

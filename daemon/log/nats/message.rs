@@ -119,6 +119,11 @@ pub(super) fn is_live(event: &LogEvent) -> bool {
     event.ttl.is_none_or(|ttl| event.event.time + sse_bus::time::whole_millis(ttl) > sse_bus::time::unix_now())
 }
 
+/// Returns the type of the event of a message.
+pub(super) fn event_type(headers: &HeaderMap) -> Option<String> {
+    text(headers, TYPE).and_then(decoded)
+}
+
 /// Returns the event of a message of the log, unless no node has published it or its TTL has ended.
 pub(crate) fn parse_event(
     names: &Names,

@@ -15,6 +15,7 @@ mod publish;
 mod reach;
 mod read;
 mod retained;
+mod schedules;
 mod shared;
 mod streams;
 

@@ -287,7 +287,7 @@ pub(crate) fn rfc3339(millis: u64) -> String {
     humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + Duration::from_millis(millis)).to_string()
 }
 
-fn parse_rfc3339(text: &str) -> Option<u64> {
+pub(super) fn parse_rfc3339(text: &str) -> Option<u64> {
     let time = humantime::parse_rfc3339_weak(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
     u64::try_from(time.as_millis()).ok()
 }

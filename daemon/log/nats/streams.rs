@@ -155,7 +155,7 @@ fn log_config(nats: &Nats, retention: &Retention) -> Config {
 }
 
 /// Returns true if the servers can publish later.
-fn has_schedules(nats: &Nats) -> bool {
+pub(super) fn has_schedules(nats: &Nats) -> bool {
     nats.client().is_server_compatible(2, 12, 0)
 }
 

@@ -27,7 +27,11 @@ pub(super) fn with_mailbox(filters: &FilterSet, name: &ConsumerName) -> FilterSe
 }
 
 /// Changes a publication for a consumer into one with the topic of its mailbox.
-pub(crate) fn put_in_mailbox(publication: Publication) -> Result<Publication, Refused> {
+///
+/// # Errors
+///
+/// The topic is too long together with the name.
+pub fn put_in_mailbox(publication: Publication) -> Result<Publication, Refused> {
     let Some(name) = publication.to else { return Ok(publication) };
     let topic = Topic::parse(&format!("{MAILBOX}{name}/{}", publication.topic)).map_err(|e| {
         let message = format!("the topic `{MAILBOX}{name}/{}` cannot be used: {e}", publication.topic);

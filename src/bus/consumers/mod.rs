@@ -87,13 +87,10 @@ pub use self::{
     dead_letters::{DeadOperation, DeadStep},
     delivery::{Delivery, Departure, Missed, Next, Settlement, Taken, Token, WorkerId},
     event_state::{Counts, DeadReason},
-    mailbox_topic::sent_topic,
+    mailbox_topic::{put_in_mailbox, sent_topic},
     name::ConsumerName,
     notices::CONSUMERS_TOPIC,
     settings::{ConsumerSettings, SeekTo},
     wanted::WantedEvent,
 };
-pub(super) use self::{
-    mailbox_topic::{is_mailbox, put_in_mailbox},
-    table::Consumers,
-};
+pub(super) use self::{mailbox_topic::is_mailbox, table::Consumers};
