@@ -19,7 +19,7 @@ use super::{
 /// How many deliveries a node settles at once.
 const AT_ONCE: usize = 256;
 
-/// What the servers are told about a delivery.
+/// What the servers do with a delivery.
 pub(super) enum Verdict {
     /// It is done.
     Done,
@@ -62,7 +62,7 @@ impl Queue {
         settled
     }
 
-    /// Tells the servers about a delivery.
+    /// Sends the servers what they do with a delivery.
     async fn end(&self, current: &Current, verdict: Verdict) -> Result<(), Refused> {
         let payload: Bytes = match verdict {
             Verdict::Done => "+ACK".into(),
