@@ -209,7 +209,8 @@ impl Consumers {
             let step = self.dead_step(name, after).await?;
             let Some(last) = step.last() else { return Ok(letters) };
             after = last.id.seq;
-            for mut letter in step.into_iter().filter(is_selected) {
+            let step = self.with_data(step.into_iter().filter(is_selected).collect()).await;
+            for mut letter in step {
                 if letters.len() >= DEAD_AT_ONCE || bytes >= DEAD_BYTES_AT_ONCE {
                     return Ok(letters);
                 }
@@ -230,6 +231,22 @@ impl Consumers {
             queue.dead_letters(name, after).await
         });
         self.with(name, |bus, _| bus.dead_letters(name, after))
+    }
+
+    /// Adds the data that is on disk only.
+    async fn with_data(&self, mut letters: Vec<DeadLetter>) -> Vec<DeadLetter> {
+        let Some(store) = &self.daemon.store else { return letters };
+        let is_on_disk = |letter: &&DeadLetter| letter.data.is_none() && letter.topic.is_some();
+        let seqs: Vec<_> = letters.iter().filter(is_on_disk).map(|letter| letter.id.seq).collect();
+        if seqs.is_empty() {
+            return letters;
+        }
+        let events = store.events(seqs).await;
+        for letter in letters.iter_mut().filter(|letter| letter.data.is_none()) {
+            let event = events.iter().find(|event| event.id.seq == letter.id.seq);
+            letter.data = event.map(|event| event.data.clone());
+        }
+        letters
     }
 
     /// Retries or drops dead letters, and returns their number.

@@ -44,18 +44,18 @@ pub(super) async fn filters(daemon: &Daemon, consumer: &ConsumerName) -> Result<
     daemon.bus.with(|bus, _| bus.consumer_filters(consumer).cloned())
 }
 
-/// Settles deliveries, those of other nodes there.
+/// Settles deliveries, each of a request with a number, those of other nodes there.
 #[cfg(feature = "nats")]
 pub(super) async fn settle(
     daemon: &Daemon,
     queue: &Queue,
     caller: &Caller,
-    deliveries: &[(&str, &Settlement)],
+    deliveries: &[(usize, &str, &Settlement)],
 ) -> Vec<Result<(), Refused>> {
     let allowed = allowed(daemon, caller, deliveries).await;
     let mut results: Vec<_> = deliveries.iter().map(|_| Ok(())).collect();
     let (mut own, mut others) = (Vec::new(), Vec::<(String, &Settlement, Vec<usize>)>::new());
-    for (at, (text, settlement)) in deliveries.iter().enumerate() {
+    for (at, (_, text, settlement)) in deliveries.iter().enumerate() {
         match QueueToken::parse(text) {
             Err(refused) => results[at] = Err(refused),
             Ok(token) => match allowed.get(&token.consumer) {
@@ -69,13 +69,13 @@ pub(super) async fn settle(
         }
     }
     for some in own.chunks(AT_ONCE) {
-        let settle = some.iter().map(async |(at, token)| (*at, queue.settle(token, deliveries[*at].1).await));
+        let settle = some.iter().map(async |(at, token)| (*at, queue.settle(token, deliveries[*at].2).await));
         for (at, result) in join_all(settle).await {
             results[at] = result;
         }
     }
     for (node, settlement, group) in others {
-        let tokens: Vec<_> = group.iter().map(|at| deliveries[*at].0.to_owned()).collect();
+        let tokens: Vec<_> = group.iter().map(|at| deliveries[*at].1.to_owned()).collect();
         let settled = match &daemon.cluster {
             Some(cluster) => cluster.settle(&node, tokens, settlement).await,
             None => tokens.iter().map(|token| Err(stale(token, "is of another node"))).collect(),
@@ -92,13 +92,13 @@ pub(super) async fn settle(
 async fn allowed(
     daemon: &Daemon,
     caller: &Caller,
-    deliveries: &[(&str, &Settlement)],
+    deliveries: &[(usize, &str, &Settlement)],
 ) -> HashMap<ConsumerName, Result<(), Refused>> {
     let mut allowed = HashMap::new();
     if caller.grant.token().is_none() {
         return allowed;
     }
-    for token in deliveries.iter().filter_map(|(text, _)| QueueToken::parse(text).ok()) {
+    for token in deliveries.iter().filter_map(|(_, text, _)| QueueToken::parse(text).ok()) {
         if let Entry::Vacant(entry) = allowed.entry(token.consumer) {
             let may = filters(daemon, entry.key()).await.and_then(|filters| caller.grant.check_work(&filters));
             entry.insert(may);

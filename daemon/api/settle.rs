@@ -1,11 +1,13 @@
 //! Settling deliveries. Tokens belong to the daemon, not to a connection: any authorized caller may settle a delivery.
 
 use sse_bus::{
-    bus::consumers::{Settlement, Token},
+    bus::consumers::{ConsumerName, Settlement, Token},
     protocol::{ErrorCode, Refused, Request},
 };
 
 use super::work::WorkerGuard;
+#[cfg(feature = "nats")]
+use crate::queue::QueueToken;
 use crate::{access::Caller, context::Daemon};
 
 /// Number of tokens that are settled before other tasks of the thread run.
@@ -31,11 +33,29 @@ pub(crate) fn release(daemon: &Daemon, tokens: &[String]) {
 pub(crate) struct Settle {
     tokens: Vec<String>,
     settlement: Settlement,
+    /// The consumer that the deliveries must be of, if the request names one.
+    consumer: Option<ConsumerName>,
 }
 
 impl Settle {
     pub(crate) fn new(tokens: Vec<String>, settlement: Settlement) -> Settle {
-        Settle { tokens, settlement }
+        Settle { tokens, settlement, consumer: None }
+    }
+
+    /// Refuses the deliveries of other consumers.
+    pub(crate) fn of(self, consumer: ConsumerName) -> Settle {
+        Settle { consumer: Some(consumer), ..self }
+    }
+
+    /// Refuses a delivery of another consumer than the request names.
+    fn check_consumer(&self, token: &str, consumer: Option<&ConsumerName>) -> Result<(), Refused> {
+        match (&self.consumer, consumer) {
+            (Some(named), Some(other)) if named != other => {
+                let message = format!("the delivery `{token}` is of the consumer `{other}`, not of `{named}`");
+                Err(Refused::new(ErrorCode::StaleDelivery, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns the request, or any other request unchanged.
@@ -71,9 +91,16 @@ pub(crate) async fn settle(
     let all: Vec<_> = numbered.flat_map(|(at, settle)| settle.tokens.iter().map(move |token| (at, token))).collect();
     #[cfg(feature = "nats")]
     if let Some(queue) = &daemon.queue {
-        let settling: Vec<_> = all.iter().map(|(at, token)| (token.as_str(), &batch[*at].settlement)).collect();
+        let mut settling = Vec::with_capacity(all.len());
+        for (at, token) in all {
+            let consumer = QueueToken::parse(token).map(|token| token.consumer).ok();
+            match batch[at].check_consumer(token, consumer.as_ref()) {
+                Ok(()) => settling.push((at, token.as_str(), &batch[at].settlement)),
+                Err(refused) => settled[at].note(token, Err(refused)),
+            }
+        }
         let results = super::queue::settle(daemon, queue, caller, &settling).await;
-        for ((at, token), result) in all.iter().zip(results) {
+        for ((at, token, _), result) in settling.iter().zip(results) {
             settled[*at].note(token, result);
         }
         return settled.into_iter().map(Settled::into_result).collect();
@@ -86,6 +113,7 @@ pub(crate) async fn settle(
             if let Some(worker) = worker {
                 worker.stop_waiting(bus);
             }
+            let text = token;
             let token: Token = token.parse()?;
             // The owner of the daemon may settle any delivery.
             if caller.grant.token().is_some()
@@ -93,6 +121,7 @@ pub(crate) async fn settle(
             {
                 caller.grant.check_work(filters)?;
             }
+            batch[*at].check_consumer(text, bus.consumer_of_delivery(token))?;
             bus.settle(token, batch[*at].settlement.clone(), now)
         });
         for ((at, token), result) in some.iter().zip(results) {

@@ -30,7 +30,7 @@ impl FromRequestParts<Arc<Daemon>> for Consumers {
 }
 
 /// The name of the consumer in the path of a request, which has no parameters.
-pub(super) struct Named(ConsumerName);
+pub(super) struct Named(pub(super) ConsumerName);
 
 impl FromRequestParts<Arc<Daemon>> for Named {
     type Rejection = Refusal;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::{Extension, body::Body, extract::State, http::StatusCode};
 use serde_json::{Value, json};
 use sse_bus::{
+    bus::consumers::ConsumerName,
     limits::SETTLE_BODY,
     protocol::{ErrorCode, Refused, Request, json},
     tokens::Scope,
@@ -25,10 +26,10 @@ macro_rules! handlers {
             pub(super) async fn $name(
                 State(daemon): State<Arc<Daemon>>,
                 Extension(caller): Extension<Caller>,
-                _: Named,
+                Named(consumer): Named,
                 body: Body,
             ) -> Result<JsonLine<Value>, Refusal> {
-                settle(&daemon, &caller, $text, body).await
+                settle(&daemon, &caller, consumer, $text, body).await
             }
         )*
     };
@@ -47,7 +48,13 @@ handlers! {
     release = "release",
 }
 
-async fn settle(daemon: &Daemon, caller: &Caller, verb: &str, body: Body) -> Result<JsonLine<Value>, Refusal> {
+async fn settle(
+    daemon: &Daemon,
+    caller: &Caller,
+    consumer: ConsumerName,
+    verb: &str,
+    body: Body,
+) -> Result<JsonLine<Value>, Refusal> {
     // Before the body is read.
     caller.grant.require(Scope::Work)?;
     let body = request_body::read(body, SETTLE_BODY).await?.ok_or_else(|| {
@@ -56,7 +63,7 @@ async fn settle(daemon: &Daemon, caller: &Caller, verb: &str, body: Body) -> Res
     })?;
     // The body may have arrived long after the head.
     daemon.access.check_still_valid(&caller.grant).await?;
-    let settle = parse(verb, &body)?;
+    let settle = parse(verb, &body)?.of(consumer);
     let mut results = api::settle(daemon, caller, None, &[settle]).await;
     let deliveries = results.pop().unwrap_or(Ok(0))?;
     Ok(JsonLine(json!({ "deliveries": deliveries })))

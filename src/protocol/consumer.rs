@@ -192,7 +192,7 @@ pub struct DeadLetter {
     /// Its topic, if the event is still available.
     #[serde(default)]
     pub topic: Option<String>,
-    /// Its data, if the event is in memory and the caller may receive it.
+    /// Its data, if the event is available and the caller may receive it.
     #[serde(default)]
     pub data: Option<String>,
 }

@@ -272,3 +272,22 @@ fn unknown_parameters_are_refused() {
     }
     assert_eq!(daemon.request("POST", "/consumers/q", &[], "").status, 405);
 }
+
+#[test]
+fn a_delivery_is_settled_only_under_the_name_of_its_consumer() {
+    let daemon = Daemon::start(&[]);
+    for name in ["q", "other"] {
+        let created = daemon.request("PUT", &format!("/consumers/{name}?filter=q/*"), &[], "");
+        assert_eq!(created.status, 201, "{}", created.text());
+    }
+    daemon.publish("q/a", "x");
+    let taken = daemon.request("POST", "/consumers/q/next", &[], "").json();
+    let body = json!({"tokens": [taken["delivery"]["token"]]}).to_string();
+    for verb in ["ack", "nak", "extend", "reject", "release"] {
+        let body = if verb == "reject" { body.replace('}', r#","reason":"bad"}"#) } else { body.clone() };
+        let refused = daemon.request("POST", &format!("/consumers/other/{verb}"), &[], body);
+        assert_eq!(refused.refusal(), (409, "stale_delivery".into()), "{verb}");
+        assert!(refused.text().contains("is of the consumer `q`, not of `other`"), "{}", refused.text());
+    }
+    assert_eq!(daemon.request("POST", "/consumers/q/ack", &[], body).json(), json!({"deliveries": 1}));
+}

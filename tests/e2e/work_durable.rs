@@ -288,3 +288,28 @@ fn consumers_continue_while_the_disk_fails() {
     assert_eq!(show(&daemon, "jobs")["acknowledged"], 1);
     assert_eq!(delivery(&mut work(&daemon, "jobs", 1)).0, "y");
 }
+
+/// The memory of the daemon holds the newest events only, and what was restored is on disk only.
+#[test]
+fn a_dead_letter_keeps_its_data_across_restarts_and_crashes() {
+    for signal in [Signal::TERM, Signal::KILL] {
+        let mut daemon = start(&[]);
+        create(&daemon, "jobs", &json!({"filters": ["jobs/*"]}));
+        let mut worker = work(&daemon, "jobs", 3);
+        for data in ["first", "second", "third"] {
+            publish_durably(&daemon, "jobs/a", data);
+            let (_, _, token) = next_delivery(&mut worker);
+            settle(&mut worker, "reject", &json!({"tokens": [token], "reason": "bad"}));
+        }
+        // What is written after them is on disk.
+        publish_durably(&daemon, "other", "end");
+        drop(worker);
+        restart(&mut daemon, signal);
+        let letters = daemon.ctl(&["dead", "list", "jobs", "--json"]).ok().json();
+        let data: Vec<_> = letters.iter().map(|letter| &letter["data"]).collect();
+        assert_eq!(data, ["first", "second", "third"], "{signal:?}");
+        let id = letters[1]["id"].as_str().unwrap();
+        let one = daemon.request_locally("GET", &format!("/consumers/jobs/dead?id={id}"), "").json();
+        assert_eq!(one[0]["data"], "second");
+    }
+}

@@ -201,3 +201,24 @@ fn a_token_has_one_spelling() {
         assert_eq!(text.parse::<Token>().unwrap_err().code, ErrorCode::StaleDelivery, "{text}");
     }
 }
+
+/// Which events of history were in a damaged block is not known.
+#[test]
+fn consumers_that_are_behind_report_events_that_could_not_be_read() {
+    let mut bus = keeping(10);
+    create(&mut bus, "behind", settings("t"));
+    create(&mut bus, "done", settings("t"));
+    publish(&mut bus, event("t", "x"));
+    publish(&mut bus, event("t", "x"));
+    let done = worker(&mut bus, "done", 9);
+    for delivery in take(&mut bus, done, 0) {
+        ack(&mut bus, &delivery, 0);
+    }
+    bus.note_unreadable(3, at(0));
+    let behind = worker(&mut bus, "behind", 9);
+    let taken = bus.take(behind, 9, at(0), Waker::noop()).expect("a worker");
+    let missed = taken.missed.expect("events are missing");
+    assert_eq!((missed.events, missed.from.seq, missed.to.seq), (3, 1, 2));
+    assert_eq!(attempts(&taken.deliveries), [(1, 1), (2, 1)]);
+    assert_eq!(bus.describe_consumer(&name("done"), at(0)).expect("a consumer").missed, 0);
+}

@@ -40,12 +40,16 @@ use std::{
 use parking_lot::Mutex;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use sse_bus::{
-    Epoch,
+    Epoch, Event,
     bus::{Bus, Now},
     limits::DISK_END,
     protocol::{ErrorCode, Refused},
 };
-use tokio::{runtime::Handle, sync::watch, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::{oneshot, watch},
+    time::timeout,
+};
 use tracing::{error, info, warn};
 
 pub(crate) use self::error::OpenError;
@@ -55,7 +59,7 @@ use self::{
     publishes::RecoveredPublishes,
     reader::Reader,
     recovery::Recovered,
-    shared::{Progress, Shared},
+    shared::{Lookup, Progress, Shared},
     writer::Writer,
 };
 use crate::{
@@ -119,6 +123,10 @@ impl Opened {
         }
         bus.doubt(self.clocks.doubt());
         bus.restored(recovered.forgotten, recovered.head, now);
+        if recovered.damaged > 0 {
+            // At least one event in each block.
+            bus.note_unreadable(recovered.damaged as u64, now);
+        }
         info!(events, consumers, losses = recovered.has_losses, took = ?began.elapsed(), "history is restored");
     }
 
@@ -195,6 +203,15 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    /// Reads single events. Those that are not on disk are left out.
+    pub(crate) async fn events(&self, seqs: Vec<u64>) -> Vec<Event> {
+        let (found, events) = oneshot::channel();
+        self.shared.lookups.lock().push(Lookup { seqs, found });
+        self.threads.iter().for_each(Thread::unpark);
+        // The reader has ended if the daemon stops.
+        events.await.unwrap_or_default()
+    }
+
     /// Waits until all events up to `seq` are on disk.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use super::{
     encoding,
     error::StoreError,
     rows::StoredBlocks,
-    shared::{RETRY_DELAY, Shared},
+    shared::{Lookup, RETRY_DELAY, Shared},
 };
 use crate::shared_bus::SharedBus;
 
@@ -54,7 +54,8 @@ impl Reader {
         let mut recent = RecentReads::default();
         while !self.shared.is_stopping.load(Ordering::Acquire) {
             let (wanted, of_consumers) = self.bus.with(|bus, _| (bus.take_wanted(), bus.take_wanted_events()));
-            if wanted.is_empty() && of_consumers.is_empty() {
+            let lookups = std::mem::take(&mut *self.shared.lookups.lock());
+            if wanted.is_empty() && of_consumers.is_empty() && lookups.is_empty() {
                 match recent.last.take() {
                     // Read ahead: a subscriber that reads the history in order will need these events next.
                     Some(last) if !recent.has(last + 1) => {
@@ -73,6 +74,15 @@ impl Reader {
             for wanted in of_consumers {
                 let fetched = self.find(wanted.seq, wanted.previous, &mut recent);
                 self.bus.with(|bus, now| bus.hand_over_events(&wanted, Arc::downgrade(&fetched), now));
+            }
+            for Lookup { seqs, found } in lookups {
+                let one = |seq| {
+                    let fetched = self.find(seq, 0, &mut recent);
+                    let at = fetched.events.binary_search_by_key(&seq, |event| event.id.seq).ok()?;
+                    Some(fetched.events[at].clone())
+                };
+                // Nobody may wait any more.
+                let _ = found.send(seqs.into_iter().filter_map(one).collect());
             }
         }
     }

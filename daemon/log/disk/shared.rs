@@ -9,6 +9,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use sse_bus::Event;
+use tokio::sync::oneshot;
 
 use crate::clock::{Machine, Relation};
 
@@ -28,6 +30,13 @@ pub(super) struct Progress {
     pub(super) failures: u64,
 }
 
+/// A request for single events, by their sequence numbers, and where they go. Those that are not on disk are left out.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    pub(super) seqs: Vec<u64>,
+    pub(super) found: oneshot::Sender<Vec<Event>>,
+}
+
 /// Requests to the threads, and the state of the clocks.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -37,6 +46,8 @@ pub(super) struct Shared {
     pub(super) wanted: AtomicU64,
     /// The number of the last request to write all changes, whatever they are.
     pub(super) flush: AtomicU64,
+    /// Events that are read for others than subscribers and consumers.
+    pub(super) lookups: Mutex<Vec<Lookup>>,
     /// The daemon is shutting down.
     pub(super) is_stopping: AtomicBool,
     /// The relation between the bus's clock and the machine's clocks when it was last stored.

@@ -312,12 +312,17 @@ impl Consumer {
 
     /// Records that an event is no longer in history.
     pub(super) fn miss(&mut self, seq: u64, registry: &mut Registry) {
+        self.miss_some(1, seq, seq, registry);
+    }
+
+    /// Records that some events in a range are no longer in history.
+    pub(super) fn miss_some(&mut self, events: u64, from: u64, to: u64, registry: &mut Registry) {
         if self.missed.is_none() {
-            registry.notices.push(Notice { seq: Some(seq), ..Notice::new("missed", self.name.as_str()) });
+            registry.notices.push(Notice { seq: Some(from), ..Notice::new("missed", self.name.as_str()) });
         }
-        let (events, from, to) = self.missed.unwrap_or((0, seq, seq));
-        self.missed = Some((events + 1, from.min(seq), to.max(seq)));
-        self.counts.missed += 1;
+        let (before, first, last) = self.missed.unwrap_or((0, from, to));
+        self.missed = Some((before + events, first.min(from), last.max(to)));
+        self.counts.missed += events;
         self.note_record(registry);
     }
 

@@ -6,6 +6,7 @@ use super::{
     changes::{Changes, ConsumerRecord, EventRecord},
     consumer::Consumer,
     name::ConsumerName,
+    table::Consumers,
 };
 use crate::bus::{Bus, Now};
 
@@ -55,6 +56,16 @@ impl Bus {
             }
         }
         self.history.keep_evicted(!self.consumers.is_empty());
+    }
+
+    /// Notes that at least this number of events of history could not be read. It is not known which: every consumer that is not at the
+    /// end of the log may have missed them. Call it after [`Bus::restored`].
+    pub fn note_unreadable(&mut self, events: u64, now: Now) {
+        let Consumers { by_key, registry, .. } = &mut self.consumers;
+        for consumer in by_key.values_mut().filter(|consumer| consumer.position < self.head) {
+            consumer.miss_some(events, consumer.position + 1, self.head, registry);
+        }
+        self.finish_consumers(now);
     }
 
     /// Finishes restoring consumers, after history was restored.

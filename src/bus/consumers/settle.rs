@@ -3,6 +3,7 @@
 use super::{
     delivery::{Settlement, Token},
     event_state::DeadReason,
+    name::ConsumerName,
     table::Consumers,
 };
 use crate::{
@@ -18,6 +19,12 @@ impl Bus {
     pub fn filters_of_delivery(&self, token: Token) -> Option<&FilterSet> {
         let (key, _) = self.consumers.registry.find(token)?;
         self.consumers.by_key.get(&key).map(|consumer| &consumer.settings.filters)
+    }
+
+    /// Returns the name of the consumer of a current token.
+    pub fn consumer_of_delivery(&self, token: Token) -> Option<&ConsumerName> {
+        let (key, _) = self.consumers.registry.find(token)?;
+        self.consumers.by_key.get(&key).map(|consumer| &consumer.name)
     }
 
     /// Settles a delivery. Returns the new deadline if the worker extends it.
