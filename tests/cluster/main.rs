@@ -10,6 +10,7 @@
 //! | `deleted` | after streams or consumers are deleted or replaced, nodes recover or notify within ten seconds |
 //! | `away` | without a server publishes fail, streams stay open, and everything resumes |
 //! | `partition` | a node that is cut off delivers only what the log has |
+//! | `pipelining` | replies to many publishes at once follow in order, also when a server dies |
 //! | `late_joiner` | a fresh node serves all of a long log in bounded memory |
 //! | `slow_node` | a suspended node delays no other, and catches up |
 //! | `jobs` | workers of all nodes share the events of a consumer, and any node settles their deliveries |
@@ -35,6 +36,7 @@ mod nodes;
 mod nodes_foreign;
 mod nodes_live;
 mod partition;
+mod pipelining;
 mod rewritten_tail;
 mod schedules;
 mod security;

@@ -81,8 +81,8 @@ pub(super) struct Session<'a> {
     batch: Vec<((u64, Ack), Result<Publication, Refused>)>,
     /// Bytes that wait to be sent.
     out: Vec<u8>,
-    /// Requests that wait for replies of responders, each with the replies to later requests.
-    held: HeldReplies,
+    /// Requests that wait for replies of responders or for the log, each with the replies to later requests.
+    held: HeldReplies<'a>,
     /// A request that waits until all earlier ones are answered.
     deferred: Option<Request>,
     /// Requests to settle deliveries that wait to be applied as one batch, with their numbers. Empty if `batch` is not.
@@ -141,7 +141,7 @@ impl<'a> Session<'a> {
             };
             let is_done = matches!(self.subscription, Subscribing::No | Subscribing::Requests) && self.held.is_empty();
             if self.closing || (self.at_end() && is_done) {
-                self.refuse_held();
+                self.refuse_held().await;
                 self.send().await?;
                 self.end_worker();
                 return self.stream.shutdown().await;
@@ -176,7 +176,11 @@ impl<'a> Session<'a> {
                     }
                 }
                 work = next_work(worker) => self.send_work(work).await?,
-                result = self.held.next() => self.end_request(result),
+                ended = self.held.next() => {
+                    self.end_held(ended);
+                    // Many have ended at once.
+                    self.end_published().await;
+                }
                 () = sleep(REQUEST.saturating_sub(self.waited)), if has_begun => {
                     let message =
                         format!("the rest of the request did not arrive within {} s; the connection is closed", REQUEST.as_secs());
@@ -285,7 +289,11 @@ impl<'a> Session<'a> {
     async fn request(&mut self, request: Request) {
         if let Request::Publish(publish) = request {
             if publish.is_scheduled() {
-                return self.schedule(publish).await;
+                self.publish_batch().await;
+                if let Some(Request::Publish(publish)) = self.defer(Request::Publish(publish)) {
+                    self.schedule(publish).await;
+                }
+                return;
             }
             let tag = (self.requests, publish.ack);
             let admitted = self.admit(publish);
@@ -294,12 +302,12 @@ impl<'a> Session<'a> {
         }
         // Replies are sent in the order of requests.
         self.publish_batch().await;
+        let Some(request) = self.defer(request) else { return };
         let request = match Settle::parse(request) {
             Ok(settle) => return self.settling.push((self.requests, settle)),
             Err(request) => request,
         };
         self.settle_batch().await;
-        let Some(request) = self.defer(request) else { return };
         let reply = match request {
             Request::Request(request) => match self.begin_request(request) {
                 Ok(()) => return,

@@ -5,7 +5,7 @@ use sse_bus::{
     protocol::{Ack, Publish, Refused, Reply},
 };
 
-use super::Session;
+use super::{Session, held::Outcome};
 use crate::{api, client_guard::ClientGuard};
 
 impl Session<'_> {
@@ -26,24 +26,38 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Publishes the batch and appends the replies.
+    /// Publishes the batch and appends the replies. If the log takes its time, the replies follow later, and the connection
+    /// publishes its next batch meanwhile.
     pub(super) async fn publish_batch(&mut self) {
         if self.batch.is_empty() {
             return;
         }
-        let client = self.client().map(|client| client.id);
+        let (daemon, client) = (self.daemon, self.client().map(|client| client.id));
         // Its memory is reused.
         let mut batch = std::mem::take(&mut self.batch);
-        let results = api::publish(self.daemon, client, batch.drain(..)).await;
-        for ((number, ack), result) in results {
-            let position = || self.daemon.bus.with(|bus, _| bus.position());
-            let reply = match result.map(|published| self.codec.published(published, position)) {
-                Ok(_) if ack == Ack::None => continue,
-                Ok(published) => Reply::Published(published),
-                Err(refused) => self.refusal(number, refused),
-            };
-            self.codec.reply(&reply, self.held.buffer(&mut self.out));
+        let waits = daemon.events.is_elsewhere() || batch.iter().any(|((_, ack), _)| *ack == Ack::Durable);
+        if waits {
+            let admitted = batch.iter().filter_map(|(_, admitted)| admitted.as_ref().ok());
+            let bytes = admitted.map(|publication| publication.data.len()).sum();
+            let publish = async move { api::publish(daemon, client, batch.into_iter()).await.collect() };
+            self.held.push_publishes(Box::pin(publish), bytes).await;
+            return self.end_published().await;
+        }
+        for outcome in api::publish(daemon, client, batch.drain(..)).await {
+            if let Some(reply) = self.published(outcome) {
+                self.codec.reply(&reply, self.held.buffer(&mut self.out));
+            }
         }
         self.batch = batch;
+    }
+
+    /// Returns the reply to a publish, unless none is wanted.
+    pub(super) fn published(&self, ((number, ack), result): Outcome) -> Option<Reply> {
+        let position = || self.daemon.bus.with(|bus, _| bus.position());
+        match result.map(|published| self.codec.published(published, position)) {
+            Ok(_) if ack == Ack::None => None,
+            Ok(published) => Some(Reply::Published(published)),
+            Err(refused) => Some(self.refusal(number, refused)),
+        }
     }
 }

@@ -17,7 +17,7 @@ impl Session<'_> {
             Request::Subscribe(subscribe) => return self.subscribe(subscribe).await,
             Request::Consume(consume) => return self.consume(&consume).await,
             Request::Respond(respond) => return self.respond(&respond).await,
-            Request::Reply(reply) => return self.reply_for(reply).await,
+            Request::Reply(reply) => return api::reply(self.daemon, reply).await.map(|()| Reply::Replied {}),
             Request::Schedules {} => return api::schedules(self.daemon, &self.caller).await.map(Reply::Schedules),
             Request::CancelSchedule { schedule } => {
                 return api::cancel_schedule(self.daemon, &self.caller, &schedule)

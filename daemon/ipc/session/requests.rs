@@ -1,14 +1,16 @@
-//! Requests that wait for replies of responders.
+//! Requests that wait: for replies of responders, or for the log.
 //!
 //! Replies are sent in the order of requests. While the first unanswered request waits, the replies to later ones are held
 //! behind it, and the connection still reads requests and sends events. A request that would begin events of its own waits
-//! until all earlier ones are answered.
+//! until all earlier ones are answered. So does every request but another publish while publishes wait for the log, because its
+//! effect must follow theirs.
 
-use sse_bus::protocol::{
-    ErrorCode, Refused, Reply, ReplyMessage, ReplyTo, Request, RequestMessage, Respond, Responding,
+use sse_bus::{
+    limits::READ_MAX,
+    protocol::{ErrorCode, Refused, Reply, Request, RequestMessage, Respond, Responding},
 };
 
-use super::{Session, Subscribing, held::Held};
+use super::{Session, Subscribing, held::Ended};
 use crate::api;
 
 impl Session<'_> {
@@ -22,10 +24,11 @@ impl Session<'_> {
         self.deferred.take_if(|_| self.held.is_empty())
     }
 
-    /// Defers a request that begins events, until all earlier requests are answered. Returns any other request.
+    /// Defers a request that begins events, or follows publishes that wait for the log, until all earlier requests are answered.
+    /// Returns any other request.
     pub(super) fn defer(&mut self, request: Request) -> Option<Request> {
         let begins = matches!(request, Request::Subscribe(_) | Request::Consume(_) | Request::Respond(_));
-        if begins && !self.held.is_empty() {
+        if (begins && !self.held.is_empty()) || self.held.is_publishing() {
             self.deferred = Some(request);
             return None;
         }
@@ -37,23 +40,49 @@ impl Session<'_> {
         self.become_publisher()?;
         let client = self.client().map(|client| client.id);
         let request = api::request(self.daemon, &self.caller, request, client)?;
-        self.held.push(request, self.requests);
+        self.held.push_request(request, self.requests);
         Ok(())
     }
 
-    /// Appends the reply to the first request that waits, and those that it held.
-    pub(super) fn end_request(&mut self, result: Result<Vec<ReplyMessage>, Refused>) {
-        let Some(Held { number, after, .. }) = self.held.pop() else { return };
-        let reply = result.map_or_else(|refused| self.refusal(number, refused), Reply::Replies);
-        self.codec.reply(&reply, &mut self.out);
+    /// Appends the replies to what has waited first, and those that it held.
+    pub(super) fn end_held(&mut self, ended: Ended) {
+        let after = self.held.pop();
+        match ended {
+            Ended::Request(number, result) => {
+                let reply = result.map_or_else(|refused| self.refusal(number, refused), Reply::Replies);
+                self.codec.reply(&reply, &mut self.out);
+            }
+            Ended::Publishes(outcomes) => {
+                for outcome in outcomes {
+                    if let Some(reply) = self.published(outcome) {
+                        self.codec.reply(&reply, &mut self.out);
+                    }
+                }
+            }
+        }
         self.out.extend_from_slice(&after);
     }
 
-    /// Refuses the requests that wait when the connection ends.
-    pub(super) fn refuse_held(&mut self) {
+    /// Appends the replies to all publishes whose outcomes are known.
+    pub(super) async fn end_published(&mut self) {
+        while self.out.len() < READ_MAX
+            && let Some(ended) = self.held.next_published().await
+        {
+            self.end_held(ended);
+        }
+    }
+
+    /// Refuses the requests that wait for responders when the connection ends, and waits for the outcomes of publishes.
+    pub(super) async fn refuse_held(&mut self) {
         while !self.held.is_empty() {
-            let message = "the connection ends before a reply has arrived";
-            self.end_request(Err(Refused::new(ErrorCode::Stopping, message)));
+            let ended = match self.held.first_request() {
+                Some(number) => {
+                    let message = "the connection ends before a reply has arrived";
+                    Ended::Request(number, Err(Refused::new(ErrorCode::Stopping, message)))
+                }
+                None => self.held.next().await,
+            };
+            self.end_held(ended);
         }
     }
 
@@ -67,10 +96,5 @@ impl Session<'_> {
         let (client, subscribed) = api::subscribe(self.daemon, &self.caller, subscription).await?;
         (self.client, self.subscription) = (Some(client), Subscribing::Requests);
         Ok(Reply::Responding(Responding::new(subscribed.client)))
-    }
-
-    /// Applies and answers a reply to a request.
-    pub(super) async fn reply_for(&self, reply: ReplyTo) -> Result<Reply, Refused> {
-        api::reply(self.daemon, reply).await.map(|()| Reply::Replied {})
     }
 }
