@@ -71,7 +71,7 @@ impl Node {
         let log = self.log.clone();
         let health = move || {
             let log = log.describe();
-            Health { lag: Some(log.lag), error: log.error }
+            Health { lag: Some(log.lag), last: log.last, error: log.error }
         };
         let queue = Queue::start(&self.nats, &self.log, stop, tasks);
         let own = Own { info: own, health: Box::new(health), queue: queue.clone() };

@@ -26,6 +26,8 @@ struct Node {
     info: NodeInfo,
     /// When it announced itself last.
     seen: u64,
+    /// The last number of the log at that time.
+    last: u64,
     /// The difference of the clocks: ours at the arrival of a message without delay, less that of the node.
     offset: i64,
     watches_presence: bool,
@@ -70,13 +72,15 @@ impl Nodes {
         sent: u64,
         announcement: Announcement,
         now: u64,
+        last: u64,
     ) -> Option<Change> {
         let Announcement { mut info, watches_presence, .. } = announcement;
         name.clone_into(&mut info.name);
         let offset = difference(now, sent);
         if let Some(known) = self.0.get_mut(name).filter(|known| known.instance == instance) {
             known.offset = offset.min(known.offset.saturating_add(DRIFT));
-            (known.info, known.seen, known.watches_presence, known.is_silent) = (info, now, watches_presence, false);
+            (known.info, known.seen, known.last) = (info, now, last);
+            (known.watches_presence, known.is_silent) = (watches_presence, false);
             let was_lost = std::mem::take(&mut known.is_lost);
             return was_lost.then(|| Change { what: "joined", node: known.info(now), has_ended: false });
         }
@@ -84,7 +88,7 @@ impl Nodes {
             return None;
         }
         let (is_silent, is_lost) = (false, false);
-        let node = Node { instance, info, seen: now, offset, watches_presence, is_silent, is_lost, turn: 0 };
+        let node = Node { instance, info, seen: now, last, offset, watches_presence, is_silent, is_lost, turn: 0 };
         let joined = node.info(now);
         let has_ended = self.0.insert(name.to_owned(), node).is_some();
         Some(Change { what: "joined", node: joined, has_ended })
@@ -151,9 +155,17 @@ impl Nodes {
         self.0.values().any(|node| node.watches_presence && !node.is_lost)
     }
 
-    /// Describes the nodes, by name.
-    pub(super) fn list(&self, now: u64) -> Vec<NodeInfo> {
-        self.0.values().map(|node| node.info(now)).collect()
+    /// Describes the nodes, by name. `last` is the last number of the log: what a node has not announced to have received counts as
+    /// its lag.
+    pub(super) fn list(&self, now: u64, last: u64) -> Vec<NodeInfo> {
+        let describe = |node: &Node| {
+            let mut info = node.info(now);
+            if info.state != NodeState::Up {
+                info.lag = info.lag.map(|lag| lag + last.saturating_sub(node.last));
+            }
+            info
+        };
+        self.0.values().map(describe).collect()
     }
 
     /// Returns the turn of a node: the one that has not received a request for the longest time has the lowest.
@@ -185,11 +197,11 @@ mod tests {
     }
 
     fn announce(nodes: &mut Nodes, name: &str, sent: u64, now: u64) -> Option<&'static str> {
-        nodes.announced(name, 1, sent, announcement(), now).map(|change| change.what)
+        nodes.announced(name, 1, sent, announcement(), now, 0).map(|change| change.what)
     }
 
     fn states(nodes: &Nodes, now: u64) -> Vec<NodeState> {
-        nodes.list(now).iter().map(|info| info.state).collect()
+        nodes.list(now, 0).iter().map(|info| info.state).collect()
     }
 
     #[test]
@@ -212,11 +224,28 @@ mod tests {
     fn a_node_that_was_started_again_joins_and_the_end_of_the_earlier_one_is_ignored() {
         let mut nodes = Nodes::default();
         announce(&mut nodes, "a", 0, 1);
-        let change = nodes.announced("a", 2, 0, announcement(), 2).unwrap();
+        let change = nodes.announced("a", 2, 0, announcement(), 2, 0).unwrap();
         assert_eq!((change.what, change.has_ended), ("joined", true));
         assert_eq!(nodes.left("a", 1, 3), None);
         assert_eq!(nodes.left("a", 2, 3).map(|change| change.what), Some("left"));
         assert!(nodes.is_empty());
+    }
+
+    #[test]
+    fn the_lag_of_a_node_that_is_silent_grows_with_the_log() {
+        let mut nodes = Nodes::default();
+        let announce = |nodes: &mut Nodes, lag, last| {
+            let mut announcement = announcement();
+            announcement.info.lag = Some(lag);
+            nodes.announced("a", 1, 0, announcement, 1, last);
+        };
+        announce(&mut nodes, 2, 100);
+        let lag = |nodes: &Nodes, last| nodes.list(2, last)[0].lag;
+        assert_eq!(lag(&nodes, 500), Some(2));
+        nodes.mark_silent("a");
+        assert_eq!((lag(&nodes, 500), lag(&nodes, 50)), (Some(402), Some(2)));
+        announce(&mut nodes, 0, 500);
+        assert_eq!(lag(&nodes, 600), Some(0));
     }
 
     #[test]

@@ -116,7 +116,8 @@ impl Cluster {
             // First, so that it knows this node before it receives a question.
             let _ = self.send(from, self.announcement(false)).await;
         }
-        let change = self.0.nodes.lock().announced(from, instance, sent, announcement, self.now());
+        let last = (self.0.health)().last;
+        let change = self.0.nodes.lock().announced(from, instance, sent, announcement, self.now(), last);
         if let Some(change) = change {
             self.report(&change);
         }

@@ -36,6 +36,8 @@ use crate::{access::KeptOutClients, shared_bus::SharedBus};
 pub(crate) struct Health {
     /// Events of the log that this node has not applied.
     pub(crate) lag: Option<u64>,
+    /// The last number of the log, as far as this node knows.
+    pub(crate) last: u64,
     /// The last error, if there is one now.
     pub(crate) error: Option<String>,
 }
@@ -87,7 +89,8 @@ pub(super) struct Inner {
 impl Cluster {
     /// Describes all nodes, by name.
     pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
-        let mut nodes = self.0.nodes.lock().list(self.now());
+        let last = (self.0.health)().last;
+        let mut nodes = self.0.nodes.lock().list(self.now(), last);
         nodes.push(self.own());
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         nodes
@@ -95,7 +98,7 @@ impl Cluster {
 
     /// Describes this node.
     pub(super) fn own(&self) -> NodeInfo {
-        let Health { lag, error } = (self.0.health)();
+        let Health { lag, error, .. } = (self.0.health)();
         let mut own = self.0.own.clone();
         (own.own, own.state, own.lag, own.error) = (true, NodeState::Up, lag, error);
         if self.0.has_namesake.load(Ordering::Relaxed) {

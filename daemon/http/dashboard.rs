@@ -50,6 +50,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("consumers.js", SCRIPT, include_str!("../web/dashboard/consumers.js")),
     ("dead_letters.js", SCRIPT, include_str!("../web/dashboard/dead_letters.js")),
     ("schedules.js", SCRIPT, include_str!("../web/dashboard/schedules.js")),
+    ("nodes.js", SCRIPT, include_str!("../web/dashboard/nodes.js")),
     ("confirm.js", SCRIPT, include_str!("../web/dashboard/confirm.js")),
     ("chart.js", SCRIPT, include_str!("../web/dashboard/chart.js")),
     ("rates.js", SCRIPT, include_str!("../web/dashboard/rates.js")),

@@ -45,7 +45,7 @@ pub struct NodeInfo {
     pub clients: u64,
     /// Connected subscribers.
     pub subscribers: u64,
-    /// Events of the log that it has not applied, if known.
+    /// Events of the log that it has not applied, if known. While it does not answer, what was published meanwhile counts.
     pub lag: Option<u64>,
     /// Its last error, if there is one now.
     pub error: Option<String>,

@@ -13,6 +13,7 @@ import { speakForms, subscribeForm } from "/page/forms.js";
 import { lists } from "/page/lists.js";
 import { login } from "/page/login.js";
 import { map } from "/page/map.js";
+import { nodes } from "/page/nodes.js";
 import { schedules } from "/page/schedules.js";
 import { keys } from "/page/shortcuts.js";
 import { status } from "/page/status.js";
@@ -47,7 +48,7 @@ login(() => {
   polled.lookNow();
   work.lookNow();
 });
-const daemon = status(client, [chart().status, first().status, polled.status, work.status]);
+const daemon = status(client, [chart().status, first().status, nodes().status, polled.status, work.status]);
 
 const source = stream(client, {
   event(event) {

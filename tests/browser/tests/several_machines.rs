@@ -53,6 +53,7 @@ async fn pages_of_two_nodes_show_the_same_events_and_one_behind_a_balancer_outli
     for tab in own.iter().chain([&balanced]) {
         shows(tab, &wanted).await;
     }
+    shows_nodes(&browser, &nodes[0].url()).await;
     // Each node is killed in turn; one of them has the stream of the balanced page.
     for killed in [0, 1] {
         nodes[killed].crash().await;
@@ -69,6 +70,23 @@ async fn pages_of_two_nodes_show_the_same_events_and_one_behind_a_balancer_outli
     }
     balanced.screenshot("several_machines").await;
     browser.quit().await;
+}
+
+/// The dashboard of a node shows both, and the log.
+async fn shows_nodes(browser: &Browser, url: &str) {
+    let page = browser.open(&format!("{url}/")).await;
+    eventually("both nodes to be listed", async || {
+        let (names, note) = (page.texts("#nodes tbody .name").await, page.texts("#nodes-note").await.concat());
+        let is_right = names == ["a", "b"] && note.starts_with("stream SSEBUS_pages on ") && note.ends_with(" ms away");
+        if is_right { Ok(()) } else { Err(format!("{names:?} {note}")) }
+    })
+    .await;
+    assert_eq!(page.texts("#nodes .mark").await, ["this page", ""]);
+    assert_eq!(page.texts("#nodes-error").await, [""]);
+    page.load_axe().await;
+    let faults = page.eval("return axe.run('#nodes').then((result) => result.violations.map(({ id }) => id))").await;
+    assert_eq!(faults, serde_json::json!([]));
+    page.screenshot("nodes").await;
 }
 
 /// Waits until a page, whose newest event is first, shows these texts and no others.

@@ -56,7 +56,7 @@ async fn consumers_and_their_dead_letters_are_shown_and_managed() {
     let page = browser.open(&bus.url()).await;
     page.connected().await;
     says(&page, "#clients-note", "1 subscriber, 0 publishers").await;
-    becomes(&page, "consumers.hidden && schedules.hidden", true).await;
+    becomes(&page, "consumers.hidden && schedules.hidden && nodes.hidden", true).await;
     page.look("light", 1280, 800).await;
 
     request(&bus, "PUT", "/consumers/thumbs?filter=jobs/**&max_attempts=1&ack_wait=10m", "");
