@@ -8,7 +8,7 @@ use sse_bus::{
     tokens::Scope,
 };
 
-use super::consumers::all_consumers;
+use super::consumer_list::all_consumers;
 use crate::{
     access::{Caller, kick_for},
     cluster::{Cluster, Partial},

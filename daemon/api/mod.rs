@@ -4,6 +4,7 @@
 //! encodes it, because it also refuses requests that it cannot decode.
 
 mod admin;
+mod consumer_list;
 mod consumers;
 mod publish;
 mod queue;

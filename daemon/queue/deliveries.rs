@@ -15,7 +15,7 @@ use async_nats::Subject;
 use sse_bus::{
     Event,
     bus::consumers::{ConsumerName, ConsumerSettings},
-    protocol::{ErrorCode, Refused},
+    protocol::{Delivery, ErrorCode, Refused},
 };
 use tokio::{sync::Notify, time::Instant};
 
@@ -54,6 +54,12 @@ pub(super) struct Current {
     pub(super) deadline: Instant,
     /// The subject of its acknowledgement.
     pub(super) reply: Subject,
+}
+
+/// A delivery for a worker.
+pub(crate) struct Delivered {
+    pub(crate) event: Arc<Event>,
+    pub(crate) delivery: Delivery,
 }
 
 /// The token of a delivery: the run of the node and a number, the consumer, and the node.

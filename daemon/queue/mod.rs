@@ -20,9 +20,10 @@ mod settle;
 mod state;
 mod subjects;
 mod watch;
+mod worker;
 
 pub(crate) use self::{
-    deliveries::{QueueToken, stale},
-    pull::{Delivered, QueueWorker},
+    deliveries::{Delivered, QueueToken, stale},
     state::Queue,
+    worker::QueueWorker,
 };

@@ -92,6 +92,7 @@ mod unresponsive;
 mod work;
 mod work_chaos;
 mod work_cli;
+mod work_cli_ends;
 mod work_durable;
 mod work_library;
 mod work_lines;

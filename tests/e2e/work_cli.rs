@@ -1,4 +1,4 @@
-//! `sse-busctl work --exec`: commands and their outcomes, and the ends of workers.
+//! `sse-busctl work --exec`: commands and their outcomes.
 
 use std::{
     fs,
@@ -8,43 +8,52 @@ use std::{
 use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Process, token, until};
+use crate::harness::{Daemon, token, until};
 
 /// A daemon with the consumer `q` of the topics `jobs/**`.
-fn with_consumer(more: &[&str]) -> Daemon {
+pub(crate) fn with_consumer(more: &[&str]) -> Daemon {
     let daemon = Daemon::start(&[]);
     daemon.ctl(&[&["consumer", "create", "q", "jobs/**", "--backoff", "20ms"], more].concat()).ok();
     daemon
 }
 
-fn publish(daemon: &Daemon, data: &[&str]) {
+pub(crate) fn publish(daemon: &Daemon, data: &[&str]) {
     for data in data {
         daemon.publish("jobs/a", data);
     }
 }
 
-fn consumer(daemon: &Daemon) -> Value {
+pub(crate) fn consumer(daemon: &Daemon) -> Value {
     daemon.ctl(&["consumer", "show", "q"]).ok().json().remove(0)
 }
 
 /// Waits until a field of the consumer has a value.
-fn wait_for(daemon: &Daemon, field: &str, value: u64) {
+pub(crate) fn wait_for(daemon: &Daemon, field: &str, value: u64) {
     until(&format!("{field} = {value}"), || (consumer(daemon)[field] == value).then_some(()));
 }
 
-fn lines(path: &std::path::Path) -> Vec<String> {
+pub(crate) fn lines(path: &std::path::Path) -> Vec<String> {
     fs::read_to_string(path).unwrap_or_default().lines().map(ToOwned::to_owned).collect()
 }
 
 /// Waits until a file has a number of lines.
-fn wait_for_lines(path: &std::path::Path, number: usize) -> Vec<String> {
+pub(crate) fn wait_for_lines(path: &std::path::Path, number: usize) -> Vec<String> {
     until(&format!("{number} lines in {}", path.display()), || Some(lines(path)).filter(|lines| lines.len() >= number))
 }
 
 /// The number of deliveries that each outcome got.
-fn outcomes(daemon: &Daemon) -> [Value; 4] {
+pub(crate) fn outcomes(daemon: &Daemon) -> [Value; 4] {
     let info = consumer(daemon);
     ["acknowledged", "delivered", "waiting", "dead"].map(|field| info[field].clone())
+}
+
+/// Returns true if a process has ended. One that nobody has waited for counts as ended.
+pub(crate) fn ended(pid: i32) -> bool {
+    let is_zombie = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+    };
+    test_kill_process(Pid::from_raw(pid).unwrap()).is_err() || is_zombie()
 }
 
 #[test]
@@ -118,98 +127,6 @@ fn a_delivery_is_extended_while_its_command_runs() {
     fs::write(&release, "").unwrap();
     worker.finish().ok().says("1 done");
     assert_eq!(outcomes(&daemon), [json!(1), json!(1), json!(0), json!(0)]);
-}
-
-#[test]
-fn a_command_that_runs_too_long_ends_with_all_its_processes() {
-    let daemon = with_consumer(&["--max-attempts", "1"]);
-    publish(&daemon, &["x"]);
-    let pids = daemon.sandbox.path("pids");
-    // The second child ignores SIGTERM.
-    let script = format!(
-        "sleep 100 & echo $! >> '{0}'; (trap '' TERM; exec sleep 100) & echo $! >> '{0}'; echo $$ >> '{0}'; wait",
-        pids.display()
-    );
-    let run = daemon.ctl(&["work", "q", "-n", "1", "--timeout", "200ms", "--exec", &script]).ok();
-    run.says("ran longer than 200ms and was ended").says("0 done, 1 failed");
-    for pid in lines(&pids) {
-        until(&format!("the end of process {pid}"), || ended(pid.parse().unwrap()).then_some(()));
-    }
-    assert_eq!(outcomes(&daemon), [json!(0), json!(1), json!(0), json!(1)]);
-}
-
-/// Returns true if a process has ended. One that nobody has waited for counts as ended.
-fn ended(pid: i32) -> bool {
-    let is_zombie = || {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
-    };
-    test_kill_process(Pid::from_raw(pid).unwrap()).is_err() || is_zombie()
-}
-
-/// A worker whose commands write a line to the file `started` and run until they are ended.
-fn slow_worker(daemon: &Daemon, more: &[&str]) -> Process {
-    let script =
-        format!("echo \"$SSE_BUS_ATTEMPT $$\" >> '{}'; exec sleep 100", daemon.sandbox.path("started").display());
-    daemon.spawn_ctl(&[&["work", "q", "--exec", &script], more].concat())
-}
-
-#[test]
-fn after_a_signal_a_worker_waits_for_its_commands() {
-    for signal in [Signal::TERM, Signal::INT] {
-        let daemon = with_consumer(&[]);
-        publish(&daemon, &["one", "two"]);
-        let started = daemon.sandbox.path("started");
-        let release = daemon.sandbox.path("release");
-        let script =
-            format!("echo >> '{}'; until test -e '{}'; do sleep 0.05; done", started.display(), release.display());
-        let worker = daemon.spawn_ctl(&["work", "q", "--exec", &script]);
-        wait_for_lines(&started, 1);
-        worker.signal(signal);
-        worker.stderr.wait_for("waiting up to 30s for 1 event");
-        fs::write(&release, "").unwrap();
-        let run = worker.finish().ok().says("1 done");
-        assert!(!run.stderr.contains("failed"), "{run}");
-        // The second was not started.
-        assert_eq!(outcomes(&daemon), [json!(1), json!(1), json!(0), json!(0)]);
-        assert_eq!(consumer(&daemon)["pending"], 1);
-    }
-}
-
-#[test]
-fn what_does_not_end_in_time_is_released_to_others_without_an_attempt() {
-    let daemon = with_consumer(&["--backoff", "1h"]);
-    publish(&daemon, &["x"]);
-    let other = daemon.sandbox.path("other");
-    let worker = slow_worker(&daemon, &["--grace", "0s"]);
-    let started = wait_for_lines(&daemon.sandbox.path("started"), 1);
-    let script = format!("echo $SSE_BUS_ATTEMPT > '{}'", other.display());
-    let second = daemon.spawn_ctl(&["work", "q", "-n", "1", "--exec", &script]);
-    wait_for(&daemon, "workers", 2);
-    worker.signal(Signal::TERM);
-    worker.finish().ok().says("0 done, 1 released");
-    second.finish().ok();
-    assert_eq!(lines(&other), ["1"]);
-    let pid = started[0].split_once(' ').unwrap().1.parse().unwrap();
-    assert!(ended(pid), "the command ends before its event is released");
-    assert_eq!(outcomes(&daemon), [json!(1), json!(2), json!(0), json!(0)]);
-}
-
-#[test]
-fn a_second_signal_ends_a_worker_and_its_commands_at_once() {
-    let daemon = with_consumer(&[]);
-    publish(&daemon, &["x"]);
-    let worker = slow_worker(&daemon, &["-n", "1"]);
-    let started = wait_for_lines(&daemon.sandbox.path("started"), 1);
-    worker.signal(Signal::INT);
-    worker.stderr.wait_for("waiting up to 30s");
-    worker.signal(Signal::INT);
-    worker.finish().ends_with(1).says("stopped after 0 of 1 deliveries");
-    let pid = started[0].split_once(' ').unwrap().1.parse().unwrap();
-    until("the end of the command", || ended(pid).then_some(()));
-    wait_for(&daemon, "in_flight", 0);
-    let run = daemon.ctl(&["work", "q", "-n", "1", "--exec", "echo $SSE_BUS_ATTEMPT"]).ok();
-    assert_eq!(run.stdout, "1\n", "{run}");
 }
 
 #[test]
