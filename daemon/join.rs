@@ -49,6 +49,11 @@ impl Node {
         (self.log.begin().epoch, self.log.history())
     }
 
+    /// Returns the connection, if the streams are removed at the end.
+    pub(crate) fn temporary(&self) -> Option<Nats> {
+        self.nats.config().temporary.then(|| self.nats.clone())
+    }
+
     /// Joins the other nodes. The tasks end after `stop`, once the others know that this one has left.
     ///
     /// # Errors

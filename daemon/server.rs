@@ -101,6 +101,8 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     for shard in fanout.tasks(&bus, &stop) {
         tasks.spawn(shard);
     }
+    #[cfg(feature = "nats")]
+    let temporary = node.as_ref().and_then(crate::join::Node::temporary);
     let kept_out = Arc::new(KeptOutClients::default());
     let own_log = || EventLog::new(&bus, &config.retention, store.is_some());
     #[cfg(feature = "nats")]
@@ -144,6 +146,10 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
     }
     let http = Http::new(daemon.clone(), fanout.clone());
     announce(&daemon);
+    #[cfg(feature = "nats")]
+    if temporary.is_some() {
+        end_with_input(daemon.clone());
+    }
     // Not waited for: a manager that does not read its socket blocks the notification.
     spawn_blocking(service_manager::ready);
 
@@ -157,14 +163,33 @@ pub(crate) async fn run(config: Config, sockets: Sockets, log: Log, descriptors:
         tokio::spawn(tick(daemon.clone())),
         tokio::spawn(ipc::accept(local, daemon.clone(), http)),
     ]);
+    end(&daemon, parts).await;
+    #[cfg(feature = "nats")]
+    if let Some(nats) = temporary {
+        nats.remove_streams().await;
+    }
+    Ok(())
+}
+
+/// Stops the daemon when its standard input is closed.
+#[cfg(feature = "nats")]
+fn end_with_input(daemon: Arc<Daemon>) {
+    // The thread ends with the process.
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        daemon.begin_to_stop();
+    });
+}
+
+/// Waits until the parts of the daemon have ended, and then for its connections.
+async fn end(daemon: &Daemon, parts: Vec<JoinHandle<()>>) {
     for task in parts {
         if let Err(error) = task.await {
             warn!(%error, "a task of the daemon has failed");
             daemon.begin_to_stop();
         }
     }
-    drain(&daemon).await;
-    Ok(())
+    drain(daemon).await;
 }
 
 /// Returns the TCP sockets, inherited or bound here, and their addresses.

@@ -141,6 +141,7 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[command(next_help_heading = "A log on NATS, for several daemons (--history nats)")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct NatsSettings {
     #[arg(
         id = "nats.servers",
@@ -194,6 +195,10 @@ pub struct NatsSettings {
     /// The servers sync each message to disk (their sync interval is `always`), so that events can be durable
     #[arg(id = "nats.synced", long = "nats-synced", env = "SSE_BUS_NATS_SYNCED", value_parser = BoolishValueParser::new())]
     pub synced: bool,
+    /// End when standard input is closed, and then remove the streams: for benchmarks
+    #[arg(id = "nats.temporary", long = "nats-temporary", hide = true)]
+    #[serde(skip)]
+    pub temporary: bool,
 }
 
 /// The format of the result of a check.

@@ -5,12 +5,12 @@
 
 use std::{process::Stdio, time::Duration};
 
-use sse_bus::{Client, Endpoint};
+use sse_bus::{Client, Endpoint, protocol::Status};
 use tempfile::TempDir;
 use tokio::{
     io::AsyncReadExt as _,
     process::{Child, Command},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -25,15 +25,22 @@ const RETRY: Duration = Duration::from_millis(10);
 /// Variables by which a service manager passes sockets and its own address to the daemon.
 const MANAGER: [&str; 5] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC"];
 
+/// How long a daemon on NATS may take to end, and to remove its streams.
+const ENDS_WITHIN: Duration = Duration::from_secs(15);
+/// The settings of the connection to NATS that are not the benchmark's own.
+const NATS: [&str; 7] = ["CREDENTIALS", "NKEY", "USER", "PASSWORD_FILE", "TLS", "TLS_CA", "REPLICAS"];
+
 /// A running daemon. Ended when dropped, and its directory removed.
 pub(super) struct MeasuredDaemon {
     child: Child,
+    /// It ends, and removes its streams, when this is closed.
+    is_on_nats: bool,
     _directory: TempDir,
 }
 
 impl MeasuredDaemon {
-    /// Starts a daemon, and returns it with a connection to it.
-    pub(super) async fn start() -> Result<(MeasuredDaemon, Client), Failure> {
+    /// Starts a daemon, with its log in memory or on a NATS server, and returns it with a connection to it and its status.
+    pub(super) async fn start(nats: Option<&str>) -> Result<(MeasuredDaemon, Client, Status), Failure> {
         let program = daemon_program::path();
         let failed = |what: String| Failure::new(Exit::Failed, format!("cannot start {}: {what}", program.display()));
         let directory =
@@ -44,20 +51,44 @@ impl MeasuredDaemon {
             directory.path().join("bus.sock")
         };
         let mut command = Command::new(&program);
-        let is_setting = |name: &str| name.starts_with("SSE_BUS_") || MANAGER.contains(&name);
+        let is_setting = |name: &str| match name.strip_prefix("SSE_BUS_NATS_") {
+            Some(rest) => nats.is_none() || !NATS.contains(&rest),
+            None => name.starts_with("SSE_BUS_") || MANAGER.contains(&name),
+        };
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(&name.to_string_lossy())) {
             command.env_remove(name);
         }
         command.args(["--no-config", "--listen", "127.0.0.1:0", "--log", "error", "--socket"]).arg(&socket);
         command.arg("--state-dir").arg(directory.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        if let Some(server) = nats {
+            // No other bus has this name.
+            let bus = format!("bench-{}-{:x}", std::process::id(), fastrand::u32(..));
+            command.args([
+                "--history",
+                "nats",
+                "--nats",
+                server,
+                "--nats-bus",
+                &bus,
+                "--nats-create",
+                "--nats-temporary",
+            ]);
+        }
+        command.stdin(if nats.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(nats.is_none());
         let child = command.spawn().map_err(|e| failed(e.to_string()))?;
-        let mut daemon = MeasuredDaemon { child, _directory: directory };
+        let mut daemon = MeasuredDaemon { child, is_on_nats: nats.is_some(), _directory: directory };
         let endpoint = Endpoint::at(socket);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let error = match Client::connect(&endpoint).await {
-                Ok(client) => return Ok((daemon, client)),
+            // The socket is there before everything else is.
+            let connected = async {
+                let mut client = Client::connect(&endpoint).await?;
+                let status = client.status().await?;
+                Ok::<_, sse_bus::client::Error>((client, status))
+            };
+            let error = match connected.await {
+                Ok((client, status)) => return Ok((daemon, client, status)),
                 Err(error) => error,
             };
             if let Some(status) = daemon.child.try_wait().map_err(|e| failed(e.to_string()))? {
@@ -72,6 +103,12 @@ impl MeasuredDaemon {
 
     /// Ends the daemon, and waits until it has ended.
     pub(super) async fn end(mut self) {
+        if self.is_on_nats {
+            drop(self.child.stdin.take());
+            if timeout(ENDS_WITHIN, self.child.wait()).await.is_ok() {
+                return;
+            }
+        }
         let _ = self.child.kill().await;
     }
 

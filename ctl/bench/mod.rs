@@ -71,8 +71,7 @@ async fn measure(output: &Output, options: cli::Bench) -> Result<(), Failure> {
     subscribers::raise_descriptor_limit(options.subscribers)?;
     let progress = Progress::start();
     progress.show("starting", Duration::ZERO);
-    let (daemon, mut client) = MeasuredDaemon::start().await?;
-    let status = client.status().await?;
+    let (daemon, client, status) = MeasuredDaemon::start(options.nats.as_deref()).await?;
     let mut subscribers = LoadSubscribers::new(address(&status)?, topic()?);
     let meter = Meter::new(status.pid);
     let time = |share: f64| options.duration.mul_f64(share);
@@ -101,7 +100,8 @@ async fn measure(output: &Output, options: cli::Bench) -> Result<(), Failure> {
     daemon.end().await;
 
     let growth = before.zip(after).map(|(before, after)| after.saturating_sub(before));
-    Report::new(&options, &alone, &paced, &saturated, growth).print(output)
+    let log = status.log.map(|log| log.servers.join(", "));
+    Report::new(&options, &alone, &paced, &saturated, growth, log).print(output)
 }
 
 /// Returns the address at which the daemon serves streams.

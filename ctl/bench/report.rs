@@ -23,6 +23,9 @@ pub(super) struct Report {
     /// Bytes of data per event.
     size: u64,
     seconds: u64,
+    /// The servers of the log, if it is on NATS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
     /// Time from publish to delivery with a single subscriber.
     latency_alone: Latency,
     /// Time from publish to delivery with all subscribers.
@@ -53,12 +56,14 @@ impl Report {
         paced: &Measurement,
         saturated: &Measurement,
         growth: Option<u64>,
+        log: Option<String>,
     ) -> Report {
         let added = options.subscribers - 1;
         Report {
             subscribers: options.subscribers,
             size: options.size,
             seconds: options.duration.as_secs(),
+            log,
             latency_alone: Latency::of(&alone.latency),
             latency: Latency::of(&paced.latency),
             deliveries_per_second: per_second(saturated.deliveries, saturated.took),
@@ -83,6 +88,9 @@ impl Report {
             ("latency", format!("{} to one subscriber, {} to all", alone.describe(), all.describe())),
             ("throughput", format!("{} deliveries per second", thousands(self.deliveries_per_second))),
         ];
+        if let Some(servers) = &self.log {
+            rows.insert(1, ("log", format!("on {servers}; without --nats it is in the memory of the daemon")));
+        }
         if let Some((paced, saturated)) = self.cpu_us_per_delivery.zip(self.cpu_us_per_delivery_saturated) {
             let text = format!("{paced:.2} µs per delivery with one event at a time, {saturated:.2} µs at full load");
             rows.push(("cpu", text));

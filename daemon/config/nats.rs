@@ -12,6 +12,7 @@ const SECRET_MAX: u64 = 64 << 10;
 
 /// How to connect to the servers, and which bus this daemon is a node of.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(crate) struct NatsConfig {
     /// At least one.
     pub(crate) servers: Vec<String>,
@@ -29,6 +30,8 @@ pub(crate) struct NatsConfig {
     pub(crate) replicas: usize,
     /// The servers sync each message.
     pub(crate) synced: bool,
+    /// The node ends when its standard input is closed, and then removes the streams.
+    pub(crate) temporary: bool,
 }
 
 /// What the servers ask for.
@@ -56,6 +59,7 @@ pub(super) fn merge(flags: NatsSettings, file: NatsSettings) -> NatsSettings {
         create: flags.create || file.create,
         replicas: flags.replicas.or(file.replicas),
         synced: flags.synced || file.synced,
+        temporary: flags.temporary,
     }
 }
 
@@ -124,6 +128,7 @@ impl NatsConfig {
             create: settings.create,
             replicas,
             synced: settings.synced,
+            temporary: settings.temporary,
         }))
     }
 

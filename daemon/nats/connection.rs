@@ -48,6 +48,15 @@ impl Nats {
         &self.0.names
     }
 
+    /// Removes all streams of the bus.
+    pub(crate) async fn remove_streams(&self) {
+        let names = self.names();
+        for stream in [names.retained(), names.dead_letters(), names.log()] {
+            // The one of dead letters exists only if there was a consumer.
+            let _ = self.jetstream().delete_stream(stream).await;
+        }
+    }
+
     /// Returns the name of this node.
     pub(crate) fn node(&self) -> &str {
         &self.0.node

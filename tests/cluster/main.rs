@@ -11,6 +11,7 @@
 //! | `away` | without a server publishes fail, streams stay open, and everything resumes |
 //! | `partition` | a node that is cut off delivers only what the log has |
 //! | `pipelining` | replies to many publishes at once follow in order, also when a server dies |
+//! | `bench` | a benchmark on a server leaves nothing there |
 //! | `late_joiner` | a fresh node serves all of a long log in bounded memory |
 //! | `slow_node` | a suspended node delays no other, and catches up |
 //! | `jobs` | workers of all nodes share the events of a consumer, and any node settles their deliveries |
@@ -23,6 +24,7 @@
 #![cfg(unix)]
 
 mod away;
+mod bench;
 mod deleted;
 mod exactly_once;
 mod facts;
