@@ -96,6 +96,7 @@ mod work_cli_ends;
 mod work_durable;
 mod work_library;
 mod work_lines;
+mod work_many;
 mod work_remote;
 
 use sse_bus_support::harness;

@@ -29,7 +29,7 @@ pub(crate) fn create(daemon: &Daemon, name: &str, config: &Value) {
     assert_eq!(reply, json!({"changed": {"count": 1}}));
 }
 
-fn show(daemon: &Daemon, name: &str) -> Value {
+pub(crate) fn show(daemon: &Daemon, name: &str) -> Value {
     admin(daemon, name, &json!("show"))["consumer"].take()
 }
 
