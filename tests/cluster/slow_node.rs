@@ -22,7 +22,7 @@ fn a_suspended_node_delays_no_other_and_catches_up() {
     let run = running.ctl_fed(&["publish", "t", "--lines"], (data.join("\n") + "\n").as_bytes()).ok();
     assert_eq!(run.json()[0]["accepted"], 5_000);
     assert_eq!(streams[0].data(5_000), data);
-    let shown = || running.get("/nodes").json()[1].clone();
+    let shown = || running.ctl(&["nodes", "--json"]).ok().json()[1].clone();
     until("its lag is shown", || (shown()["lag"].as_u64() >= Some(5_000)).then_some(()));
     assert!(shown()["name"] == "b" && shown()["state"] != "up", "{}", shown());
     slow.signal(Signal::CONT);

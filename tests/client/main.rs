@@ -1,127 +1,19 @@
 //! The client with a daemon that is scripted frame by frame, for situations that a real daemon rarely causes.
 #![cfg(unix)]
 
-use std::{
-    path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+mod peer;
+
+use std::time::Duration;
 
 use sse_bus::{
-    Client, Endpoint, EventId,
-    client::{Backoff, Delivery, Error, Item, Work, Worker},
+    Client, Endpoint,
+    client::{Backoff, Error, Item, Work},
     limits::REPLY,
-    protocol::{
-        self, Ack, Consume, Consuming, ErrorCode, EventMessage, GAP, Publish, Published, Refused, Reply, Request,
-        Subscribe, Subscribed,
-        binary::{self, Frame},
-    },
+    protocol::{Ack, Consume, Consuming, ErrorCode, GAP, Publish, Reply, Request, Subscribe},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixListener, UnixStream},
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
-/// The daemon's end of a connection.
-struct Peer {
-    stream: UnixStream,
-    buffer: Vec<u8>,
-}
-
-impl Peer {
-    async fn accept(listener: &UnixListener) -> Peer {
-        let mut peer = Peer { stream: listener.accept().await.unwrap().0, buffer: Vec::new() };
-        let mut preface = [0; 6];
-        peer.stream.read_exact(&mut preface).await.unwrap();
-        assert_eq!(preface, binary::PREFACE);
-        peer
-    }
-
-    /// Returns the next request, or `None` at the end of the connection.
-    async fn request(&mut self) -> Option<Request> {
-        loop {
-            match binary::decode(&self.buffer) {
-                Frame::Whole(request, used) => {
-                    self.buffer.drain(..used);
-                    return Some(request);
-                }
-                Frame::Partial(_) if self.stream.read_buf(&mut self.buffer).await.unwrap() == 0 => return None,
-                Frame::Partial(_) => {}
-                bad => panic!("{bad:?}"),
-            }
-        }
-    }
-
-    async fn reply(&mut self, replies: impl IntoIterator<Item = Reply>) {
-        let mut bytes = Vec::new();
-        for reply in replies {
-            binary::encode(&reply, &mut bytes).unwrap();
-        }
-        self.stream.write_all(&bytes).await.unwrap();
-    }
-
-    async fn expect_subscribe(&mut self, since: Option<&str>, position: u64) {
-        let Some(Request::Subscribe(request)) = self.request().await else { panic!("no subscription") };
-        assert_eq!(request.since.as_deref(), since);
-        self.reply([Reply::Subscribed(Subscribed::new("c1", id(position)))]).await;
-    }
-}
-
-impl Peer {
-    async fn expect_consume(&mut self, slots: Option<u64>) {
-        let Some(Request::Consume(request)) = self.request().await else { panic!("no worker") };
-        assert_eq!((&*request.consumer, request.max_in_flight), ("q", slots));
-        self.reply([Reply::Consuming(Consuming::new("c1", "q"))]).await;
-    }
-}
-
-fn id(seq: u64) -> EventId {
-    format!("k-{seq}").parse().unwrap()
-}
-
-fn event(seq: u64, topic: &str, data: &str) -> Reply {
-    Reply::Event(EventMessage::new(id(seq), topic, data, 0))
-}
-
-/// A delivery with the event's number as its token.
-fn delivered(seq: u64) -> Reply {
-    let mut event = EventMessage::new(id(seq), "jobs", seq.to_string(), 0);
-    event.delivery = Some(protocol::Delivery::new(seq.to_string(), 1, 0));
-    Reply::Event(event)
-}
-
-fn settled() -> Reply {
-    Reply::Settled { deliveries: 1 }
-}
-
-async fn next_delivery(worker: &mut Worker) -> Delivery {
-    match worker.next().await {
-        Some(Ok(Work::Delivery(delivery))) => delivery,
-        other => panic!("no delivery: {other:?}"),
-    }
-}
-
-fn published(seq: u64) -> Reply {
-    Reply::Published(Published::new(id(seq), 1))
-}
-
-fn refused(request: u64, code: ErrorCode) -> Reply {
-    Reply::Error(Refused { request, ..Refused::new(code, "no") })
-}
-
-/// Returns a socket for one test.
-fn socket() -> (Endpoint, UnixListener) {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("sse-bus-{}-{}.sock", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let path: PathBuf = std::env::temp_dir().join(name);
-    let _ = std::fs::remove_file(&path);
-    (Endpoint::at(&path), UnixListener::bind(&path).unwrap())
-}
-
-fn unlink(endpoint: &Endpoint) {
-    let _ = std::fs::remove_file(endpoint.path());
-}
+use self::peer::{Peer, delivered, event, id, next_delivery, published, refused, settled, socket, unlink};
 
 #[tokio::test]
 async fn a_missing_daemon_has_its_own_error() {
