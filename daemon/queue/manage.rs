@@ -136,7 +136,6 @@ impl Queue {
             filter_subjects: subjects,
             max_ack_pending: i64::try_from(settings.max_in_flight).unwrap_or(i64::MAX),
             max_waiting: WAITING_MAX,
-            inactive_threshold: settings.inactive_after,
             metadata,
             ..pull::Config::default()
         };

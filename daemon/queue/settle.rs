@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sse_bus::{
     bus::consumers::{Departure, Settlement},
-    limits::DELAY_MAX,
+    limits::{DELAY_MAX, REASON_MAX},
     protocol::{ErrorCode, Refused},
     time::{unix_now, whole_millis},
 };
@@ -51,7 +51,10 @@ impl Queue {
         let verdict = match settlement {
             Settlement::Ack | Settlement::Extend => Verdict::Done,
             Settlement::Nak(delay) => after_failure(&current, delay.map(Duration::from_millis)),
-            Settlement::Reject(text) => Verdict::Dead("rejected", Some(text.clone())),
+            Settlement::Reject(text) => {
+                let text = &text[..text.floor_char_boundary(REASON_MAX)];
+                Verdict::Dead("rejected", (!text.is_empty()).then(|| text.to_owned()))
+            }
             Settlement::Release => Verdict::Again(Duration::ZERO),
         };
         let settled = self.end(&current, verdict).await;

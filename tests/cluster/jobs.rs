@@ -283,3 +283,26 @@ fn an_event_sent_to_a_consumer_waits_for_a_worker_of_any_node() {
     let sent = right.ctl(&["send", "nobody", "letter"]);
     assert_eq!(sent.code, Some(4), "{sent}");
 }
+
+#[test]
+#[ignore = "needs nats-server: a node uses it"]
+fn large_events_long_reasons_and_all_names_are_kept() {
+    let Pair { left, right, server: _server } = Pair::start();
+    let name = "A.b_c-1";
+    left.ctl(&["consumer", "create", name, "jobs/*", "--backoff", "10ms"]).ok();
+    let data = "\u{1}é\n".repeat(60_000);
+    let reason = "é".repeat(5_000);
+    assert_eq!(left.request("POST", "/events/jobs/a?header=x:a%25b", &[], &data).status, 202);
+    let next = right.request("POST", &format!("/consumers/{name}/next"), &[], "").json();
+    let body = json!({"tokens": [next["delivery"]["token"]], "reason": reason}).to_string();
+    let rejected = left.request("POST", &format!("/consumers/{name}/reject"), &[], body);
+    assert_eq!(rejected.json(), json!({"deliveries": 1}));
+    let letter = right.get(&format!("/consumers/{name}/dead")).json()[0].take();
+    assert_eq!(letter["data"], data);
+    let text = letter["text"].as_str().unwrap();
+    assert!(reason.starts_with(text) && text.len() > 100, "{}", text.len());
+    right.ctl(&["dead", "retry", name, "--all"]).ok();
+    let again = left.request("POST", &format!("/consumers/{name}/next?wait=5s"), &[], "").json();
+    let fields = |event: &Value| json!([event["id"], event["data"], event["headers"], event["time"], event["topic"]]);
+    assert_eq!(fields(&again), fields(&next));
+}
