@@ -160,6 +160,7 @@ impl Ingest {
         self.anchors.retain(|anchor| anchor.seq <= position.seq && anchor.epoch == position.epoch);
         shared.status.rewrites.fetch_add(1, Ordering::Relaxed);
         shared.retained.clear();
+        shared.ahead.clear();
         shared.position.send_replace(position);
         shared.tail.send(Returned::Rewritten(position)).map_err(|_| Interrupted::Stopped)?;
         self.load_retained().await

@@ -8,6 +8,7 @@
 //! same numbers to other events, and nothing in the stream's identity shows it. So each event has a check, and a node compares the
 //! last one that it has applied with the stream's before it continues after an interruption.
 
+mod ahead;
 mod failed;
 mod ingest;
 mod message;
@@ -17,7 +18,9 @@ mod read;
 mod retained;
 mod schedules;
 mod shared;
+mod stored;
 mod streams;
+mod times;
 
 use std::{
     sync::{
@@ -48,12 +51,13 @@ use tokio::{
 };
 
 use self::{
+    ahead::Ahead,
     failed::FailedPublishes,
     ingest::Ingest,
     retained::RetainedEvents,
     shared::{Shared, Status},
 };
-pub(crate) use self::{message::parse_event, read::rfc3339, streams::StreamError};
+pub(crate) use self::{message::parse_event, streams::StreamError, times::rfc3339};
 use super::external::{ExternalLog, Returned, Sent};
 use crate::{config::nats::without_password, nats::Nats};
 
@@ -102,6 +106,7 @@ impl NatsLog {
             position: watch::Sender::new(begin),
             status: Status::default(),
             failed: FailedPublishes::default(),
+            ahead: Ahead::default(),
             known_end: tokio::sync::Mutex::default(),
         };
         shared.status.last.store(last, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 //!
 //! Ranges are read by direct gets: any server that has the stream answers, with many messages for one request.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::{
     HeaderMap,
@@ -11,26 +11,24 @@ use async_nats::{
         stream::{DirectGetErrorKind, RawMessageErrorKind},
     },
 };
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::Serialize;
 use sse_bus::{
-    EventId, Topic,
-    bus::{
-        LogEvent,
-        fetch::{Fetched, LostRange, Wanted},
-    },
+    Topic,
+    bus::fetch::{Fetched, LostRange, Wanted},
     protocol::Refused,
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
+    ahead::KEPT,
     ingest::millis,
-    message::{self, Found, Origin, is_live},
+    message::{self, Found, is_live},
     shared::Shared,
+    stored::{self, Stored},
     streams,
+    times::rfc3339,
 };
-use crate::nats::Nats;
 
 /// Messages of one answer.
 const READ_AT_ONCE: usize = 1024;
@@ -55,25 +53,6 @@ struct BatchRequest {
     batch: usize,
     max_bytes: usize,
     next_by_subj: &'static str,
-}
-
-/// A message of an answer.
-pub(super) struct Stored {
-    pub(super) seq: u64,
-    subject: String,
-    pub(super) headers: HeaderMap,
-    payload: Bytes,
-    /// In milliseconds since 1970.
-    time: u64,
-}
-
-impl Stored {
-    /// Returns the event, or None if no node has published the message.
-    pub(super) fn into_event(self, nats: &Nats, id: EventId) -> Option<(LogEvent, Origin)> {
-        let (topic, is_retained) = nats.names().topic(&self.subject)?;
-        let Stored { headers, payload, time, .. } = &self;
-        Found { topic, is_retained, headers, payload, time: *time }.into_event(id)
-    }
 }
 
 impl Shared {
@@ -108,7 +87,7 @@ impl Shared {
             let answer = timeout(PATIENCE, answers.next()).await.map_err(|_| failed(&"no answer in time"))?;
             let Some(answer) = answer else { return Err(failed(&"the connection has ended")) };
             match answer.status.map(|status| status.as_u16()) {
-                None => stored.extend(parse(answer)),
+                None => stored.extend(stored::parse(answer)),
                 Some(END_OF_BATCH | NOT_FOUND) => return Ok(stored),
                 Some(status) => {
                     let why = answer.description.unwrap_or_else(|| status.to_string());
@@ -118,8 +97,39 @@ impl Shared {
         }
     }
 
+    /// Reads messages of the log from a number on, and begins to read those that follow up to another number.
+    ///
+    /// # Errors
+    ///
+    /// As for [`direct_get`](Shared::direct_get).
+    pub(super) async fn read_ahead(self: &Arc<Self>, seq: u64, upto: u64) -> Result<Vec<Stored>, Refused> {
+        let log = self.nats.names().log();
+        let batch = match self.ahead.take(seq) {
+            Some(mut range) => match (&mut range.reading).await {
+                Ok(batch) => batch?,
+                Err(_) => self.direct_get(&log, seq, READ_AT_ONCE, None).await?,
+            },
+            None => self.direct_get(&log, seq, READ_AT_ONCE, None).await?,
+        };
+        let is_full = batch.len() >= READ_AT_ONCE || batch.iter().map(Stored::bytes).sum::<usize>() >= READ_BYTES / 2;
+        if let Some(last) = batch.last().map(|message| message.seq)
+            && is_full
+            && last < upto
+        {
+            let shared = self.clone();
+            let reading = tokio::spawn(async move { shared.direct_get(&log, last + 1, READ_AT_ONCE, None).await });
+            self.ahead.add(last + 1, reading);
+            let shared = self.clone();
+            tokio::spawn(async move {
+                sleep(KEPT).await;
+                shared.ahead.expire();
+            });
+        }
+        Ok(batch)
+    }
+
     /// Reads a range of the log.
-    pub(super) async fn read(&self, wanted: &Wanted) -> Result<Fetched, Refused> {
+    pub(super) async fn read(self: &Arc<Self>, wanted: &Wanted) -> Result<Fetched, Refused> {
         let position = *self.position.borrow();
         let mut fetched = Fetched { from: wanted.seq, upto: wanted.upto, ..Fetched::default() };
         if let Some(check) = wanted.check
@@ -129,7 +139,10 @@ impl Shared {
             return Ok(fetched);
         }
         let since = wanted.since.filter(|_| wanted.previous == 0);
-        let batch = self.direct_get(&self.nats.names().log(), wanted.seq, READ_AT_ONCE, since).await?;
+        let batch = match since {
+            None => self.read_ahead(wanted.seq, wanted.upto).await?,
+            since => self.direct_get(&self.nats.names().log(), wanted.seq, READ_AT_ONCE, since).await?,
+        };
         let first = batch.iter().map(|message| message.seq).find(|seq| *seq >= wanted.seq);
         if let Some(last) = batch.last() {
             // What follows is read next.
@@ -271,23 +284,4 @@ impl Shared {
             Err(error) => Err(Shared::unavailable(&error.to_string())),
         }
     }
-}
-
-/// Parses a message of an answer: what it is lies in its headers.
-fn parse(answer: async_nats::Message) -> Option<Stored> {
-    let headers = answer.headers?;
-    let text = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
-    let (seq, subject) = (text("Nats-Sequence")?.parse().ok()?, text("Nats-Subject")?);
-    let time = text("Nats-Time-Stamp").and_then(|time| parse_rfc3339(&time)).unwrap_or_default();
-    Some(Stored { seq, subject, headers, payload: answer.payload, time })
-}
-
-/// Returns a time in milliseconds since 1970 as the servers write it.
-pub(crate) fn rfc3339(millis: u64) -> String {
-    humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + Duration::from_millis(millis)).to_string()
-}
-
-pub(super) fn parse_rfc3339(text: &str) -> Option<u64> {
-    let time = humantime::parse_rfc3339_weak(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    u64::try_from(time.as_millis()).ok()
 }

@@ -20,9 +20,9 @@ use sse_bus::{
 use super::{
     NatsLog,
     message::{self, Origin},
-    read::rfc3339,
     shared::Shared,
     streams,
+    times::rfc3339,
 };
 use crate::nats::level;
 
@@ -129,7 +129,7 @@ impl NatsLog {
         let described = || {
             let at = text(&message.headers, SCHEDULE)?.strip_prefix("@at ")?;
             let (topic, _) = self.0.nats.names().topic(text(&message.headers, TARGET)?)?;
-            let mut info = ScheduleInfo::new(id, super::read::parse_rfc3339(at)?, topic.as_str());
+            let mut info = ScheduleInfo::new(id, super::times::parse_rfc3339(at)?, topic.as_str());
             info.event_type = message::event_type(&message.headers);
             info.bytes = message.payload.len() as u64;
             info.created = super::ingest::millis(message.time.unix_timestamp_nanos());

@@ -17,7 +17,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{failed::FailedPublishes, message::Origin, retained::RetainedEvents};
+use super::{ahead::Ahead, failed::FailedPublishes, message::Origin, retained::RetainedEvents};
 use crate::{
     log::external::{Mark, Returned, Sent},
     nats::Nats,
@@ -45,6 +45,7 @@ pub(super) struct Shared {
     pub(super) position: watch::Sender<EventId>,
     pub(super) status: Status,
     pub(super) failed: FailedPublishes,
+    pub(super) ahead: Ahead,
     /// The end of the log as the servers have said last, and when; None if they have not answered.
     pub(super) known_end: tokio::sync::Mutex<Option<(Instant, Option<EventId>)>>,
 }
