@@ -119,11 +119,11 @@ fn nodes(status: &Status) -> String {
     status.nodes.iter().map(node).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns where the log is: `stream SSEBUS_team on n1 (2.15.1), round trip 0.2 ms, at 1840, lag 0`.
+/// Returns where the log is: `stream SSEBUS_team on n1 (2.15.1), round trip 0.21 ms, at 1840, lag 0`.
 pub(crate) fn describe_log(log: &LogInfo) -> String {
     let LogInfo { stream, server, server_version, last, lag, skipped, rewrites, .. } = log;
     let round_trip = match log.round_trip_us {
-        Some(micros) => format!("round trip {:.1} ms", micros as f64 / 1000.0),
+        Some(micros) => format!("round trip {:.2} ms", micros as f64 / 1000.0),
         None => "no answer".into(),
     };
     let mut text = format!("stream {stream} on {server} ({server_version}), {round_trip}, at {last}, lag {lag}");

@@ -1,5 +1,4 @@
-//! Metrics of each consumer, with its name as the label: of the first [`CONSUMERS_MAX`] by name. The totals of all consumers are
-//! among the [metrics](crate::metrics) of the bus.
+//! Metrics of all consumers together, and of each one, with its name as the label: of the first [`CONSUMERS_MAX`] by name.
 
 use std::fmt;
 
@@ -13,9 +12,20 @@ use sse_bus::protocol::ConsumerInfo;
 /// Maximum number of consumers with metrics of their own.
 pub(crate) const CONSUMERS_MAX: usize = 100;
 
-/// Encodes the metrics of some consumers.
+/// What all consumers have together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WorkTotals {
+    pub(crate) consumers: u64,
+    pub(crate) workers: u64,
+    /// Deliveries in flight.
+    pub(crate) in_flight: u64,
+    /// Dead letters.
+    pub(crate) dead: u64,
+}
+
+/// Encodes the metrics of all consumers, and of some.
 #[derive(Debug)]
-pub(crate) struct ConsumerCollector(pub(crate) Vec<ConsumerInfo>);
+pub(crate) struct ConsumerCollector(pub(crate) WorkTotals, pub(crate) Vec<ConsumerInfo>);
 
 /// The name of a metric, its description, and its value.
 type Metric<T> = (&'static str, &'static str, fn(&ConsumerInfo) -> T);
@@ -39,7 +49,17 @@ const COUNTERS: [Metric<u64>; 6] = [
 
 impl Collector for ConsumerCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let ConsumerCollector(consumers) = self;
+        let ConsumerCollector(totals, consumers) = self;
+        let gauges = [
+            ("consumers", "Consumers", totals.consumers),
+            ("workers", "Workers of consumers", totals.workers),
+            ("deliveries_in_flight", "Deliveries in flight of all consumers", totals.in_flight),
+            ("dead_letters", "Dead letters of all consumers", totals.dead),
+        ];
+        for (name, help, value) in gauges {
+            let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
         if consumers.is_empty() {
             return Ok(());
         }

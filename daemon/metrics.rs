@@ -26,7 +26,11 @@ use sse_bus::{
     protocol::{ConsumerInfo, ErrorCode, LogInfo},
 };
 
-use crate::{consumer_metrics::ConsumerCollector, log::Store, shared_bus::SharedBus};
+use crate::{
+    consumer_metrics::{ConsumerCollector, WorkTotals},
+    log::Store,
+    shared_bus::SharedBus,
+};
 
 /// The content type of [`Metrics::encode`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -74,9 +78,9 @@ impl Metrics {
     }
 
     /// Returns all metrics as text, and those of some consumers and of a log on NATS.
-    pub(crate) fn encode(&self, consumers: Vec<ConsumerInfo>, log: Option<LogInfo>) -> String {
+    pub(crate) fn encode(&self, totals: WorkTotals, consumers: Vec<ConsumerInfo>, log: Option<LogInfo>) -> String {
         let mut of_consumers = Registry::with_prefix(PREFIX);
-        of_consumers.register_collector(Box::new(ConsumerCollector(consumers)));
+        of_consumers.register_collector(Box::new(ConsumerCollector(totals, consumers)));
         let mut of_log = Registry::with_prefix(PREFIX);
         if let Some(log) = log {
             of_log.register_collector(Box::new(LogCollector(log)));
@@ -152,10 +156,6 @@ impl Collector for BusCollector {
             ("history_events", "Events in history", now.history_events),
             ("history_bytes", "Bytes that history costs", now.history_bytes),
             ("retained_events", "Retained events", now.retained),
-            ("consumers", "Consumers", now.consumers),
-            ("workers", "Workers of consumers", now.workers),
-            ("deliveries_in_flight", "Deliveries in flight of all consumers", now.in_flight),
-            ("dead_letters", "Dead letters of all consumers", now.dead),
             ("history_failing", "1 while history cannot be written to disk", failing.into()),
         ];
         for (name, help, value) in gauges {

@@ -8,7 +8,7 @@ use sse_bus::{
     tokens::Scope,
 };
 
-use super::consumer_list::all_consumers;
+use super::consumer_list::{all_consumers, work_totals};
 use crate::{
     access::{Caller, kick_for},
     cluster::{Cluster, Partial},
@@ -89,23 +89,22 @@ impl Admin {
     /// Returns the metrics in the text format of Prometheus.
     pub(crate) async fn metrics(&self) -> String {
         let mut consumers = all_consumers(&self.0, consumer_metrics::CONSUMERS_MAX).await.unwrap_or_default();
+        let totals = work_totals(&self.0, &consumers);
         consumers.truncate(consumer_metrics::CONSUMERS_MAX);
-        self.0.metrics.encode(consumers, self.0.events.describe())
+        self.0.metrics.encode(totals, consumers, self.0.events.describe())
     }
 
     /// Returns a description of the daemon.
     pub(crate) async fn status(&self) -> Status {
         let daemon = &self.0;
-        let pending = all_consumers(daemon, CONSUMERS_MAX)
-            .await
-            .unwrap_or_default()
-            .iter()
-            .map(|consumer| consumer.pending)
-            .sum();
+        let consumers = all_consumers(daemon, CONSUMERS_MAX).await.unwrap_or_default();
+        let work = work_totals(daemon, &consumers);
         let config = daemon.config();
         let mut status = daemon.bus.look(|bus, _| bus.status());
         status.version = env!("CARGO_PKG_VERSION").into();
-        status.pending = pending;
+        status.pending = consumers.iter().map(|consumer| consumer.pending).sum();
+        (status.consumers, status.workers) = (work.consumers, work.workers);
+        (status.in_flight, status.dead) = (work.in_flight, work.dead);
         status.pid = std::process::id();
         status.uptime_ms = daemon.bus.uptime();
         status.url = Some(daemon.url());

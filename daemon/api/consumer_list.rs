@@ -6,7 +6,7 @@ use sse_bus::{
 };
 use tokio::task::yield_now;
 
-use crate::context::Daemon;
+use crate::{consumer_metrics::WorkTotals, context::Daemon};
 
 /// Returns the consumers by name, at most about `most`. Reads them in steps, between which other tasks use the bus.
 ///
@@ -41,4 +41,19 @@ pub(super) async fn add_workers(daemon: &Daemon, consumers: &mut [ConsumerInfo])
     for consumer in consumers {
         consumer.workers += workers.get(&consumer.name).copied().unwrap_or_default();
     }
+}
+
+/// Adds up what all consumers have: those of the bus as it counts them, and those on NATS from their list.
+pub(super) fn work_totals(daemon: &Daemon, consumers: &[ConsumerInfo]) -> WorkTotals {
+    if daemon.events.is_elsewhere() && daemon.cluster.is_some() {
+        let sum = |number: fn(&ConsumerInfo) -> u64| consumers.iter().map(number).sum();
+        return WorkTotals {
+            consumers: consumers.len() as u64,
+            workers: sum(|consumer| consumer.workers),
+            in_flight: sum(|consumer| consumer.in_flight),
+            dead: sum(|consumer| consumer.dead),
+        };
+    }
+    let status = daemon.bus.look(|bus, _| bus.status());
+    WorkTotals { consumers: status.consumers, workers: status.workers, in_flight: status.in_flight, dead: status.dead }
 }

@@ -280,6 +280,8 @@ impl Queue {
         described.dead = letters.get(&self.0.nats.names().dead(name)).copied().unwrap_or_default();
         described.workers = self.workers().get(name).copied().unwrap_or_default();
         described.paused = info.paused;
+        // By the stream, within its bounds.
+        described.holding = true;
         described.delivered = info.delivered.consumer_sequence;
         described.created = u64::try_from(info.created.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
         Some(described)

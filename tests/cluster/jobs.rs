@@ -140,6 +140,15 @@ fn an_event_without_attempts_left_is_a_dead_letter_on_all_nodes() {
     assert_eq!(shown, [json!([ids[0], "attempts", 2]), json!([ids[1], "rejected", 1])]);
     assert_eq!((&letters[1]["text"], &letters[1]["data"]), (&json!("bad"), &json!("rejected")));
     assert_eq!((&show(&left)["dead"], &show(&left)["in_flight"]), (&json!(2), &json!(0)));
+    // Every view of either node counts them.
+    let status = right.status();
+    assert_eq!((&status["consumers"], &status["workers"], &status["dead"]), (&json!(1), &json!(1), &json!(2)));
+    assert!((right.metric("sse_bus_dead_letters") - 2.0).abs() < 0.1 && right.metric("sse_bus_consumers") > 0.5);
+    let doctor = left.ctl(&["doctor"]).ok().stdout;
+    assert!(
+        doctor.contains("the consumer jobs has 2 dead letters") && doctor.contains("sse-busctl dead list jobs"),
+        "{doctor}"
+    );
 
     assert_eq!(right.ctl(&["dead", "retry", "jobs", &ids[0]]).ok().json()[0]["retried"], 1);
     let (data, token, attempt) = take(&mut taking);

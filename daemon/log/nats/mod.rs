@@ -166,10 +166,11 @@ impl NatsLog {
         log
     }
 
-    /// Returns the time that a request to the server takes.
+    /// Returns the time that a request to the servers takes.
     pub(crate) async fn round_trip(&self) -> Option<Duration> {
         let began = Instant::now();
-        timeout(Duration::from_secs(1), self.0.nats.client().flush()).await.ok()?.ok()?;
+        // Flushing the connection would not wait for the server.
+        timeout(Duration::from_secs(1), self.0.nats.jetstream().query_account()).await.ok()?.ok()?;
         Some(began.elapsed())
     }
 }

@@ -29,7 +29,7 @@ export function nodes() {
   function status({ log, nodes: listed = [] }) {
     section.hidden = $("nodes-link").hidden = !log;
     if (!log) return;
-    const time = log.round_trip_us === null || log.round_trip_us === undefined ? "" : `, ${(log.round_trip_us / 1000).toFixed(1)} ms away`;
+    const time = log.round_trip_us === null || log.round_trip_us === undefined ? "" : `, ${(log.round_trip_us / 1000).toFixed(2)} ms away`;
     setText(note, `stream ${log.stream} on ${log.server || "no server"}${time}`);
     setText(error, log.error ?? "");
     update(listed, ({ name }) => name, show);
