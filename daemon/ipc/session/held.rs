@@ -14,7 +14,8 @@ use sse_bus::{
 
 use crate::api::WaitingRequest;
 
-/// Bytes of the events of a connection that wait for the log.
+/// Batches of a connection that wait for the log, and the bytes of their events. The daemon stops after it has answered them.
+const PUBLISHING_MAX: usize = 16;
 const PUBLISHING_BYTES: usize = 1 << 20;
 
 /// The outcome of a publish, with the number of its request.
@@ -49,7 +50,8 @@ pub(super) enum Ended {
 #[derive(Default)]
 pub(super) struct HeldReplies<'a> {
     held: VecDeque<Held<'a>>,
-    /// Bytes of the events of all batches.
+    /// The batches of publishes, and the bytes of their events.
+    batches: usize,
     publishing: usize,
 }
 
@@ -60,12 +62,13 @@ impl<'a> HeldReplies<'a> {
 
     /// Returns true if publishes wait for the log.
     pub(super) fn is_publishing(&self) -> bool {
-        self.held.iter().any(|held| matches!(held.waiting, Waiting::Publishes(..) | Waiting::Published(_)))
+        self.batches > 0
     }
 
     /// Returns true if no more requests can be added: there are as many as in a batch, or too many bytes of events or replies.
     pub(super) fn is_full(&self) -> bool {
         self.held.len() as u64 >= BATCH_MAX
+            || self.batches >= PUBLISHING_MAX
             || self.publishing >= PUBLISHING_BYTES
             || self.held.back().is_some_and(|held| held.after.len() >= READ_MAX)
     }
@@ -82,6 +85,7 @@ impl<'a> HeldReplies<'a> {
             self.publishing += bytes;
             Waiting::Publishes(publishing, bytes)
         };
+        self.batches += 1;
         self.held.push_back(Held { waiting, after: Vec::new() });
     }
 
@@ -112,6 +116,7 @@ impl<'a> HeldReplies<'a> {
     /// Removes what waited first, and returns the replies to later requests.
     pub(super) fn pop(&mut self) -> Vec<u8> {
         let Some(Held { waiting, after }) = self.held.pop_front() else { return Vec::new() };
+        self.batches -= usize::from(!matches!(waiting, Waiting::Request(..)));
         if let Waiting::Publishes(_, bytes) = waiting {
             self.publishing -= bytes;
         }

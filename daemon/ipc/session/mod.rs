@@ -157,6 +157,8 @@ impl<'a> Session<'a> {
             let has_begun = !at_end && !is_held && (!self.read.is_empty() || self.skipping != Skip::Nothing);
             let began = Instant::now();
             let (client, worker) = (self.client.as_ref(), self.worker.as_ref());
+            // The reply to a publish precedes what is published after it.
+            let is_publishing = self.held.is_publishing();
             tokio::select! {
                 read = incoming(&mut self.stream, &mut self.read, at_end, is_held) => {
                     let Some(read) = read? else { return Ok(()) };
@@ -167,7 +169,7 @@ impl<'a> Session<'a> {
                         self.give_way().await;
                     }
                 }
-                read = next_events(client, &self.daemon.bus, &mut events) => {
+                read = next_events(client, &self.daemon.bus, &mut events), if !is_publishing => {
                     self.send_events(&mut events).await?;
                     if read == Read::Ended {
                         // History has been delivered, and the connection may send other requests; or the client was removed.
@@ -175,7 +177,7 @@ impl<'a> Session<'a> {
                         (self.client, self.subscription) = (None, Subscribing::No);
                     }
                 }
-                work = next_work(worker) => self.send_work(work).await?,
+                work = next_work(worker), if !is_publishing => self.send_work(work).await?,
                 ended = self.held.next() => {
                     self.end_held(ended);
                     // Many have ended at once.

@@ -49,7 +49,7 @@ impl Session<'_> {
 
     /// Appends the work for the slots that requests have freed, so that it is sent together with their replies.
     pub(super) async fn refill(&mut self) -> io::Result<()> {
-        let is_ending = self.closing || self.at_end() || self.daemon.stop.is_cancelled();
+        let is_ending = self.closing || self.at_end() || self.daemon.stop.is_cancelled() || self.held.is_publishing();
         let Some(worker) = self.worker.as_ref().filter(|_| !is_ending) else { return Ok(()) };
         match poll_fn(|cx| Poll::Ready(worker.poll_next(usize::MAX, cx))).await {
             Poll::Ready(work) => self.send_work(work).await,
