@@ -1,7 +1,8 @@
 //! A node: the bus of this daemon beside a [log elsewhere](super::external).
 //!
 //! A publisher waits until the log has returned its event and the bus has applied it, so that all nodes apply events in the
-//! order of the log. The newest events are in the window of the bus; older ones are [read](super::reads) from the log for the subscribers that need them.
+//! order of the log. The newest events are in the window of the bus; older ones are [read](super::reads) from the log for the
+//! subscribers that need them.
 
 use std::{
     collections::HashMap,
