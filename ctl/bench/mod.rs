@@ -32,9 +32,9 @@ use crate::{
     signals::Signals,
 };
 
-/// Maximum number of events in flight in the last phase.
+/// Maximum number of events in the last phase that are published and not yet received by all subscribers.
 const WINDOW: u64 = 1000;
-/// Maximum bytes of their data.
+/// Maximum bytes of data of the events in flight.
 const WINDOW_BYTES: u64 = 256 << 10;
 /// The topic of the events.
 const TOPIC: &str = "bench";
@@ -52,7 +52,7 @@ pub(crate) async fn run(output: &Output, options: cli::Bench) -> Result<(), Fail
     }
 }
 
-/// Waits until the terminal is closed, which would otherwise end this process without its daemon.
+/// Waits until the terminal is closed. Unhandled, SIGHUP would end this process and leave its daemon running.
 #[cfg(unix)]
 async fn hangup() {
     use tokio::signal::unix::{SignalKind, signal};

@@ -1,7 +1,7 @@
 //! `work --exec`: runs a command for each event.
 //!
-//! While the daemon is away the commands continue. The outcome of a command applies to the newest delivery of its event, so that
-//! an event that is delivered again meanwhile is not processed twice.
+//! Commands continue while the daemon cannot be reached. The outcome of a command settles the newest delivery of its event: an
+//! event that is delivered again while its command runs is not processed twice.
 
 use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
@@ -33,7 +33,7 @@ use crate::{
     units::count,
 };
 
-/// How long a batch waits for more events after its first.
+/// How long a batch waits for more events after its first event.
 const GATHER: Duration = Duration::from_millis(20);
 
 pub(super) async fn run(
@@ -77,7 +77,7 @@ pub(super) async fn run(
     let is_stopped = matches!(result, Ok(End::Signal));
     output.warn(&run.tally.summary());
     let Run { held, finishing, tally, options, .. } = run;
-    // Releases what is left.
+    // Releases the deliveries that are not settled.
     drop(held);
     if let Some(finishing) = finishing {
         let patience = if is_stopped { signals::PATIENCE } else { sse_bus::limits::REPLY };
@@ -97,17 +97,17 @@ enum End {
 
 /// The state of the worker.
 struct Run {
-    /// Present while deliveries are taken.
+    /// Present while the program takes deliveries.
     worker: Option<Worker>,
     /// Ends once all deliveries are settled.
     finishing: Option<JoinHandle<()>>,
     held: Held,
     /// The deliveries whose commands have not started.
     waiting: VecDeque<Key>,
-    /// When a batch starts although it is not full.
+    /// When the command of a batch starts even if the batch is not full.
     gathered: Instant,
     running: JoinSet<(Vec<Key>, Outcome)>,
-    /// The results of the daemon.
+    /// Settlements that were sent, and for which the daemon has not replied yet.
     settling: JoinSet<(Key, u32, Outcome, Result<(), client::Error>)>,
     unconfirmed: Unconfirmed,
     /// Number of deliveries whose commands have started.
@@ -122,7 +122,7 @@ struct Run {
 }
 
 impl Run {
-    /// Works until the requested number of deliveries is processed, a signal, or an error.
+    /// Works until the requested number of deliveries is processed, a signal arrives, or an error occurs.
     async fn serve(&mut self, address: &Address, signals: &mut Signals) -> Result<End, Failure> {
         let screen = self.setup.screen.clone();
         let pending = screen.has_progress().then(|| watch_pending(address, &self.options.name));
@@ -164,7 +164,7 @@ impl Run {
                     let _ = self.end.send(true);
                 }
                 Some(ended) = self.running.join_next() => {
-                    // A command is not aborted, and does not panic.
+                    // A task that runs a command is never aborted and does not panic.
                     if let Ok((keys, outcome)) = ended {
                         self.settle(keys, &outcome);
                     }
@@ -196,7 +196,7 @@ impl Run {
         (self.running.len() as u64) < self.options.jobs
     }
 
-    /// Starts commands, as many as are allowed.
+    /// Starts commands for waiting deliveries, up to the maximum number of concurrent commands.
     fn start_commands(&mut self) {
         while self.can_start() && !self.waiting.is_empty() {
             let is_full = self.waiting.len() >= self.batch;
@@ -218,7 +218,7 @@ impl Run {
         }
     }
 
-    /// Takes no more deliveries, and releases those whose commands have not started.
+    /// Stops taking deliveries, and releases those whose commands have not started.
     fn stop_taking(&mut self) {
         if let Some(worker) = self.worker.take() {
             self.finishing = Some(tokio::spawn(worker.finish()));
@@ -239,7 +239,7 @@ impl Run {
                 }
             }
             Work::Resumed { .. } => screen.notice(self.outage.end()),
-            // A notice of a later version.
+            // Later versions of the library may add kinds of work.
             _ => {}
         }
     }
@@ -253,7 +253,7 @@ impl Run {
         if self.waiting.is_empty() {
             self.gathered = Instant::now() + GATHER;
         }
-        // Otherwise its command is running or waits already.
+        // If the event is held already, its command is running or waiting.
         if self.held.insert(key.clone(), delivery) {
             self.waiting.push_back(key);
         }
@@ -306,7 +306,8 @@ impl Run {
         } else {
             screen.report(&format!("event {key}: {what}, but the daemon has not confirmed it: {error}"));
         }
-        // After a stale delivery the same attempt means that the consumer was moved, so that the event is wanted again.
+        // The outcome is for the attempt that follows a stale delivery. The same attempt again means that the consumer was moved
+        // to an earlier position, so the event has to be processed again.
         self.unconfirmed.insert(key, outcome, attempt + u32::from(is_stale));
     }
 }

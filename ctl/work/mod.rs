@@ -1,6 +1,7 @@
 //! `sse-busctl work`: runs a command for each event of a consumer, or prints deliveries and reads how they are settled.
 //!
-//! After a signal it takes no more deliveries. Those that are not done are released: their attempts do not count.
+//! After a signal the command takes no more deliveries. It releases deliveries that are not settled: their attempts do not
+//! count.
 
 mod commands;
 mod connection;

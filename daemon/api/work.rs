@@ -1,6 +1,7 @@
-//! Working: taking deliveries of a consumer, of this bus or of a log elsewhere.
+//! Workers: they take deliveries of a consumer, from this bus or from a queue on NATS.
 //!
-//! A worker lives as long as its [`WorkerGuard`], which also determines what becomes of its deliveries at its end.
+//! A worker exists as long as its [`WorkerGuard`]. The guard also determines whether the worker's deliveries are released, fail
+//! or continue when the worker ends.
 
 use std::{
     future::poll_fn,
@@ -48,12 +49,13 @@ enum Worker {
 pub(crate) enum Work {
     /// An event to process.
     Delivery(Arc<Event>, Delivery),
-    /// Events that the consumer did not receive and can no longer receive, and when this was found, in milliseconds since 1970.
+    /// Events that the consumer did not receive and can no longer receive, and when the bus found this, in milliseconds since
+    /// 1970.
     Gap(Gap, u64),
 }
 
 impl Work {
-    /// Appends it as a subscriber of this format would receive it.
+    /// Appends the work to a buffer, encoded in this format as for a subscriber.
     pub(crate) fn encode(&self, format: Format, out: &mut Vec<u8>) {
         match self {
             Work::Delivery(event, delivery) => format.encode_delivery(event, delivery, out),
@@ -61,7 +63,7 @@ impl Work {
         }
     }
 
-    /// Returns it as an event.
+    /// Returns the work as an event.
     pub(crate) fn into_message(self) -> EventMessage {
         match self {
             Work::Delivery(event, delivery) => {
@@ -110,7 +112,7 @@ pub(crate) async fn consume(
             (client, Worker::Here(id, Departure::Lost))
         }
     };
-    // A kick in between did not find it.
+    // A kick before the worker was added did not find it.
     is_kept_out()?;
     let token = daemon.access.register(&caller.grant, client.id);
     let consuming = Consuming::new(client.address(), consumer.as_str());
@@ -163,8 +165,8 @@ impl WorkerGuard {
         self.client.as_ref()
     }
 
-    /// Waits until there is work, and returns at most `count` deliveries of it. An empty result means that there may be more
-    /// later, and that other tasks should run first.
+    /// Waits until there is work, and returns at most `count` deliveries. If the result is empty, let other tasks run and call
+    /// this again.
     ///
     /// # Errors
     ///
@@ -173,7 +175,7 @@ impl WorkerGuard {
         poll_fn(|cx| self.poll_next(count, cx)).await
     }
 
-    /// Returns the result of [`next`](Self::next) if it need not wait. Otherwise wakes the task later.
+    /// Returns the result of [`next`](Self::next) if there is one now. Otherwise wakes the task when there may be one.
     pub(crate) fn poll_next(&self, count: usize, cx: &mut Context<'_>) -> Poll<Result<Vec<Work>, Refused>> {
         match &self.worker {
             Worker::Here(id, _) => self.poll_bus(*id, count, cx),
@@ -213,8 +215,8 @@ impl WorkerGuard {
         }
     }
 
-    /// Takes deliveries. Events that were sent to the consumer with a topic that the token of the worker does not allow become
-    /// dead letters.
+    /// Takes deliveries. An event that was sent to the consumer becomes a dead letter if the worker's token does not allow its
+    /// topic.
     fn take(
         &self,
         bus: &mut LockedBus<'_>,
@@ -228,7 +230,7 @@ impl WorkerGuard {
             let refused = self.refuse_topic(delivery.event.topic.as_str());
             let may_receive = refused.is_none();
             if let Some(reason) = refused {
-                // It was delivered under the same lock, so it is current.
+                // The delivery is current, because it was made under the same lock: this cannot fail.
                 let _ = bus.settle(delivery.token, Settlement::Reject(reason), now);
             }
             may_receive
@@ -236,7 +238,7 @@ impl WorkerGuard {
         Ok(taken)
     }
 
-    /// Returns why the worker may not have an event that was sent to the consumer, if it may not.
+    /// Returns the reason if the worker's token does not allow the topic of an event that was sent to the consumer.
     fn refuse_topic(&self, topic: &str) -> Option<String> {
         let is_allowed = self.grant.may_receive(topic);
         (!is_allowed).then(|| format!("the token of the worker does not allow the topic `{}`", sent_topic(topic)))
@@ -246,7 +248,7 @@ impl WorkerGuard {
     ///
     /// # Errors
     ///
-    /// The worker is one of another consumer, or was removed.
+    /// The worker belongs to another consumer, or was removed.
     pub(crate) fn resize(&self, consume: &Consume) -> Result<Consuming, Refused> {
         if consume.consumer != self.consumer.as_str() {
             let message =
@@ -262,7 +264,7 @@ impl WorkerGuard {
         Ok(Consuming::new(client, self.consumer.as_str()))
     }
 
-    /// Ends the worker in an orderly way: its deliveries are released.
+    /// Ends the worker and releases its deliveries: their attempts are not counted.
     pub(crate) fn release(mut self) {
         match &mut self.worker {
             Worker::Here(_, departure) => *departure = Departure::Released,
@@ -271,7 +273,7 @@ impl WorkerGuard {
         }
     }
 
-    /// The next call takes deliveries: the worker need not be woken before.
+    /// Stops waking the worker until it takes deliveries again. Call it if the worker takes deliveries next anyway.
     pub(super) fn stop_waiting(&self, bus: &mut LockedBus<'_>) {
         match &self.worker {
             Worker::Here(id, _) => bus.stop_waiting(*id),

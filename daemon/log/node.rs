@@ -1,7 +1,8 @@
 //! A node: the bus of this daemon beside a [log elsewhere](super::external).
 //!
-//! Publishers wait until the bus has applied what the log returned, so that there is one order. The newest events are in the
-//! window of the bus; older ones are [read](super::reads) from the log for the subscribers that need them.
+//! A publisher waits until the log has returned its event and the bus has applied it, so that all nodes apply events in the
+//! order of the log. The newest events are in the window of the bus; older ones are [read](super::reads) from the log for the
+//! subscribers that need them.
 
 use std::{
     collections::HashMap,
@@ -28,18 +29,19 @@ use super::{
 };
 use crate::shared_bus::SharedBus;
 
-/// Events that are applied at once.
+/// Maximum number of events that are applied in one batch.
 const AT_ONCE: usize = 64;
 
-/// The publishers that wait for an outcome, by the mark of their event, and by what a repeat of it is recognized.
+/// The publishers that wait for an outcome, by the mark of their event: where to send it, and the keys that identify a repeat.
 type Waiting = Arc<Mutex<HashMap<Mark, (oneshot::Sender<Result<Published, Refused>>, DedupKeys)>>>;
 
-/// A node of a log. What waits is bounded by the publishers: each waits for the outcomes of its batch.
+/// A node of a log. The number of waiting publications is bounded, because each publisher waits for the outcomes of its batch
+/// before it sends another.
 pub(super) struct Node<L> {
     bus: SharedBus,
     log: Arc<L>,
     waiting: Waiting,
-    /// The last mark.
+    /// The next mark: a number that identifies a publication of this node until its outcome arrives.
     marks: AtomicU64,
 }
 
@@ -91,7 +93,7 @@ impl<L: ExternalLog> Node<L> {
         outcomes
     }
 
-    /// Sends a publication to the log. This happens under the lock of the bus, so that no event follows the end.
+    /// Sends a publication to the log. The caller holds the lock of the bus, so that no publication follows [`Sent::End`].
     fn begin(
         &self,
         bus: &mut Bus,
@@ -106,7 +108,7 @@ impl<L: ExternalLog> Node<L> {
             Sent::Live(mark, publication, from)
         } else {
             keys = publication.dedup_keys();
-            // A repeat that arrives before the log has returned the event is for the log to recognize.
+            // This finds only repeats of events that the log has returned. Earlier repeats are left to the log.
             if !L::RECOGNIZES_REPEATS
                 && let Some(first) = bus.duplicate(&keys, now)
             {
@@ -129,7 +131,7 @@ impl<L: ExternalLog> Node<L> {
         self.log.configure(limits, retention);
     }
 
-    /// Stops the daemon once everything that was sent before is applied.
+    /// Stops the daemon after all publications that were sent before are applied.
     pub(super) fn close(&self, stop: &CancellationToken) {
         self.log.append(Sent::End(stop.clone()));
     }
@@ -174,7 +176,7 @@ async fn apply<L: ExternalLog>(bus: SharedBus, log: Arc<L>, waiting: Waiting) {
         });
         for (mark, outcome) in outcomes.into_iter().flatten() {
             if let Some((sender, _)) = waiting.lock().remove(&mark) {
-                // Its connection may have broken.
+                // Sending fails if the publisher's connection has closed.
                 let _ = sender.send(outcome);
             }
         }

@@ -1,7 +1,8 @@
-//! A worker at this node: a task that pulls deliveries for it.
+//! The task that pulls deliveries from the NATS servers for one worker at this node.
 //!
-//! Requests for deliveries wait at the servers. Each has an answer subject of its own, so that it is known how many of its
-//! deliveries are still to come. When the worker leaves, the task cancels them, and gives back what they have brought meanwhile.
+//! Requests for deliveries wait at the servers. Each request has an answer subject of its own, so that the task can count the
+//! deliveries that are still to come. When the worker leaves, the task cancels its requests, and gives back the deliveries that
+//! arrive meanwhile.
 
 use std::{
     collections::HashMap,
@@ -32,19 +33,20 @@ use crate::log::parse_event;
 
 /// How long a request waits at the servers.
 const EXPIRES: Duration = Duration::from_secs(10);
-/// How much later a request without an answer is lost.
+/// A request is considered lost if it has no answer this long after it expired.
 const LOST_AFTER: Duration = Duration::from_secs(2);
-/// Deliveries of one request.
+/// Maximum number of deliveries of one request.
 const BATCH: usize = 256;
-/// The pause after an error, and between two looks at the number of dead letters.
+/// The pause after an error.
 const PAUSE: Duration = Duration::from_millis(250);
+/// The interval at which the number of dead letters is checked.
 const CHECK_LETTERS: Duration = Duration::from_secs(10);
 
 /// A request for deliveries.
 struct Request {
     /// Deliveries that may still come.
     left: usize,
-    /// When it is lost, if there is no answer.
+    /// When the request is considered lost, if there is no answer.
     until: Instant,
 }
 
@@ -54,7 +56,7 @@ pub(super) struct Pulling {
     found: Found,
     worker: Arc<Worker>,
     sender: UnboundedSender<Result<Delivered, Refused>>,
-    /// The requests that wait at the servers, by the ends of their answer subjects.
+    /// The requests that wait at the servers, by the number at the end of their answer subjects.
     requests: HashMap<u64, Request>,
     last: u64,
     /// When the next request is allowed.
@@ -121,7 +123,7 @@ impl Pulling {
         Ok(())
     }
 
-    /// Cancels the requests that wait, and gives back what they have brought.
+    /// Cancels the waiting requests, and gives back the deliveries that have arrived for them.
     async fn give_back(&self, answers: &mut Subscriber) -> Result<(), Refused> {
         // The servers make no deliveries for answer subjects without a subscription.
         let _ = answers.drain().await;
@@ -133,7 +135,7 @@ impl Pulling {
         Ok(())
     }
 
-    /// Requests deliveries for the free slots, unless requests for many of them wait already.
+    /// Requests deliveries for the worker's free slots, unless requests for more than half of them are waiting already.
     async fn request(&mut self, inbox: &str) {
         let coming: usize = self.requests.values().map(|request| request.left).sum();
         let free = self.worker.free().saturating_sub(coming);
@@ -171,7 +173,7 @@ impl Pulling {
         let number = answer.subject.rsplit_once('.').and_then(|(_, number)| number.parse::<u64>().ok());
         match answer.status {
             None | Some(StatusCode::OK) => {
-                // The subject of a delivery is that of its event, so it belongs to the oldest request.
+                // A delivery has the subject of its event, which does not name a request: count it for the oldest one.
                 let oldest = self.requests.iter().min_by_key(|(number, _)| **number).map(|(number, _)| *number);
                 if let Some(oldest) = oldest
                     && let Some(request) = self.requests.get_mut(&oldest)
@@ -186,10 +188,10 @@ impl Pulling {
             Some(StatusCode::IDLE_HEARTBEAT) => {}
             Some(status) => {
                 self.requests.retain(|other, _| Some(*other) != number);
-                // A request that has waited for its whole time is followed by the next one at once.
+                // A request that expired is followed by the next one at once; after other errors there is a pause.
                 if status != StatusCode::TIMEOUT {
                     self.not_before = Instant::now() + PAUSE;
-                    // It was deleted, or moved, or the servers elect a leader.
+                    // The consumer was deleted or moved, or the servers are electing a leader.
                     match self.queue.find(&self.found.name).await {
                         Ok(found) => self.found = found,
                         Err(refused) if refused.code == ErrorCode::ConsumerUnknown => return Err(refused),
@@ -210,7 +212,7 @@ impl Pulling {
         let (seq, attempt) = (info.stream_sequence, u32::try_from(info.delivered).unwrap_or(u32::MAX));
         let time = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
         let Some(event) = self.event(&message, seq, time) else {
-            // No node has published it, or the filters do not match it, or it has expired.
+            // The message was not published by a node, does not match the filters, or has expired.
             let _ = queue.confirm(reply, "+TERM".into()).await;
             return;
         };
@@ -220,7 +222,7 @@ impl Pulling {
         }
         let settings = &self.found.settings;
         if attempt > settings.max_attempts {
-            // The node that had the last attempt has died before it could store this.
+            // The node that made the last attempt died before it could store the dead letter.
             let since = unix_now();
             let death = Death { reason: "attempts".into(), text: None, attempts: attempt - 1, worker: None, since };
             if queue.store_letter(&self.found.name, &event, death).await.is_ok() {
@@ -232,7 +234,7 @@ impl Pulling {
         let token = queue.0.deliveries.lock().add(queue.node(), current);
         queue.0.added.notify_one();
         let delivery = Delivery::new(token.to_string(), attempt, unix_now() + whole_millis(settings.ack_wait));
-        // If the worker leaves meanwhile, its deliveries end with it.
+        // Sending fails if the worker has left. Its end also ends this delivery.
         let _ = self.sender.send(Ok(Delivered { event, delivery }));
     }
 

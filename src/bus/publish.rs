@@ -1,6 +1,6 @@
 //! Publishing: a publication is admitted, the log assigns a sequence number, and the event is applied in the order of the log.
 //!
-//! [`Bus::publish`] does all of this in one call, for a bus with its own log. Where another log assigns them, the
+//! [`Bus::publish`] does all of this in one call, for a bus with its own log. If a log elsewhere assigns the numbers, the
 //! caller [admits](Bus::admit) a publication, appends the event to that log, and [applies](Bus::apply) every event that the
 //! log returns, also those of other publishers. Sequence numbers only rise; some may be missing.
 
@@ -59,7 +59,7 @@ impl Bus {
         })
     }
 
-    /// Returns the reply to a publish that repeats an earlier one. Call it for a publication that is to be
+    /// Returns the earlier reply if a publication repeats an earlier one. Call it before a publication is
     /// [admitted](Bus::admit) to a log elsewhere.
     pub fn duplicate(&mut self, keys: &DedupKeys, now: Now) -> Option<Published> {
         let first = self.dedup.find(keys, now.mono)?;
@@ -75,8 +75,8 @@ impl Bus {
         }
     }
 
-    /// Counts an event of a publisher, and notes its topic, unless it was for one client. Call it for events that were
-    /// [admitted](Bus::admit) to a log elsewhere.
+    /// Counts an event of a publisher, and records its topic, unless the event was sent to one client only. Call it for
+    /// events that were [admitted](Bus::admit) to a log elsewhere.
     pub fn count_published(&mut self, from: Option<ClientId>, topic: Option<&Topic>) {
         let Some(client) = from.and_then(|id| self.clients.get_mut(id)) else { return };
         client.events += 1;
@@ -85,7 +85,7 @@ impl Bus {
         }
     }
 
-    /// Accepts a publication for the log, and makes room for its topic.
+    /// Accepts a publication for the log, and adds its topic if it is new.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 //!
 //! A [`Client`] is one connection, used by one task at a time. Every wait is cancel-safe: a dropped call leaves the
 //! connection usable, and its reply is discarded when it arrives. Nothing is sent twice: an event that was in flight
-//! when a connection broke may or may not have been accepted, and the caller decides what to do about it. A request
+//! when a connection broke may or may not have been accepted, and the caller decides whether to send it again. A request
 //! fails if the daemon does not answer within [`REPLY`](crate::limits::REPLY). Subscriptions, durable publishes and pipelined
 //! publishes wait as long as the connection exists.
 //!
@@ -91,20 +91,20 @@ impl Client {
         Transport::connect(&address.into()).await.map(|transport| Client { transport, unreachable: Vec::new() })
     }
 
-    /// Returns the endpoint of the connection, or None if it is over HTTP. It differs from the one that
-    /// [`connect`](Self::connect) was called with if no daemon was at that default path, and this user's daemon was found
-    /// elsewhere.
+    /// Returns the endpoint of the connection, or None if it is over HTTP. It may differ from the argument of
+    /// [`connect`](Self::connect): if no daemon listens on the default path, the client looks for this user's daemon at other
+    /// paths.
     pub fn endpoint(&self) -> Option<&Endpoint> {
         self.transport.located()
     }
 
-    /// Publishes one event and waits for the reply; not for an event with a time, see [`schedule`](Self::schedule). The acknowledgement `none` has the effect of `accepted`. There is no
-    /// time limit for `durable`.
+    /// Publishes one event and waits for the reply. To publish at a later time, use [`schedule`](Self::schedule). The
+    /// acknowledgement `none` has the effect of `accepted`. There is no time limit for `durable`.
     pub async fn publish(&mut self, publish: &Publish) -> Result<Published, Error> {
         self.transport.publish(publish).await
     }
 
-    /// Returns when the daemon has shown that it answers, for which it needs no permission.
+    /// Waits until the daemon answers. This request needs no permission.
     pub async fn ping(&mut self) -> Result<(), Error> {
         self.transport.ping().await
     }
@@ -123,7 +123,7 @@ impl Client {
         self.transport.publish_many(publishes.into_iter()).await
     }
 
-    /// Schedules an event, which has a [time](Publish::after). An earlier schedule with the same id is replaced.
+    /// Schedules an event, whose [time](Publish::after) must be set. An earlier schedule with the same id is replaced.
     pub async fn schedule(&mut self, publish: &Publish) -> Result<Scheduled, Error> {
         match self.transport.request(&Request::Publish(publish.clone())).await? {
             Reply::Scheduled(scheduled) => Ok(scheduled),
@@ -152,13 +152,13 @@ impl Client {
     }
 
     /// Returns the nodes of the bus that did not answer the last [`clients`](Self::clients), [`kick`](Self::kick) or
-    /// [`kick_for`](Self::kick_for): its result is partial if there are any.
+    /// [`kick_for`](Self::kick_for). If there are any, the result of that call is partial.
     pub fn unreachable(&self) -> &[String] {
         &self.unreachable
     }
 
-    /// Returns the nodes of the bus, sorted by name. There are none if the daemon has a bus of its own. Earlier daemons do not
-    /// support this request.
+    /// Returns the nodes of the bus, sorted by name. The list is empty if the daemon does not share its bus with others. Earlier
+    /// daemons do not support this request.
     pub async fn nodes(&mut self) -> Result<Vec<NodeInfo>, Error> {
         match self.transport.request(&Request::Nodes {}).await? {
             Reply::Nodes(nodes) => Ok(nodes),
@@ -235,12 +235,12 @@ impl Client {
         }
     }
 
-    /// Sends a request, and returns the replies of responders: at least one, and at most as many as the request asks for.
+    /// Sends a request, and returns the replies of responders: at least one, and at most the number that the request sets.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Refused`] with the code `no_responder` at once if no responder matches, `timed_out` if none replies in
-    /// time, `responder_gone` or `responder_failed`.
+    /// Returns [`Error::Refused`] with one of these codes: `no_responder` at once if no responder matches, `timed_out` if none
+    /// replies in time, `responder_gone` if the responder disconnected, `responder_failed` if it could not answer.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -260,7 +260,7 @@ impl Client {
         }
     }
 
-    /// Returns the operations on a consumer. It need not exist.
+    /// Returns the operations on a consumer, which need not exist yet: they include its creation.
     ///
     /// ```no_run
     /// # use sse_bus::{Client, Endpoint, protocol::ConsumerConfig};
@@ -298,8 +298,8 @@ impl Client {
     }
 }
 
-/// Returns the state of the daemon at a local socket. A program that uses nothing else of this module, such as the daemon, does
-/// not contain the client for HTTP and its TLS, which a [`Client`] may need.
+/// Returns the state of the daemon at a local socket. A program that uses only this function, such as the daemon, does not
+/// contain the code for HTTP and TLS that a [`Client`] needs.
 ///
 /// # Errors
 ///

@@ -10,8 +10,9 @@
 //! other parts of the batch as JSON. Each batch number is one more than the previous one, and each daemon starts from a
 //! random number. So old records that follow the last one are never read as its successors.
 //!
-//! The tests of a torn write-ahead file, whose last record was written in part, are in `fault_injection/power_loss.rs` and
-//! `fault_injection/corruption.rs`.
+//! Two tests cover a torn write-ahead file, whose last record was written in part:
+//! `confirmed_events_survive_a_power_failure_at_any_operation` in `fault_injection/power_loss.rs` loses and tears writes, and
+//! `damage_at_any_offset_is_detected` in `fault_injection/corruption.rs` truncates the file.
 
 use std::{
     borrow::Cow,

@@ -34,11 +34,11 @@ pub(super) struct Consumer {
     pub(super) key: ConsumerKey,
     pub(super) name: ConsumerName,
     pub(super) settings: ConsumerSettings,
-    /// The filters of the settings, and that of its mailbox.
+    /// The filters of the settings, and the filter of the consumer's mailbox.
     pub(super) filters: FilterSet,
-    /// The number of the last event that was examined.
+    /// The sequence number of the last event that the consumer has examined.
     pub(super) position: u64,
-    /// No event after this number matches the filters.
+    /// The sequence number of the last event that may match the filters; no later one does.
     pub(super) last_matched: u64,
     pub(super) unfinished: BTreeMap<u64, Unfinished>,
     pub(super) in_flight: usize,
@@ -46,25 +46,25 @@ pub(super) struct Consumer {
     pub(super) keys: Keys,
     pub(super) dead: BTreeMap<u64, Dead>,
     pub(super) is_paused: bool,
-    /// It holds what it has not finished. False after `inactive_after` without a worker.
+    /// True if the consumer holds its unfinished events in history. False after `inactive_after` without a worker.
     pub(super) is_holding: bool,
-    /// When it stops holding events, while it has no worker.
+    /// When the consumer stops holding events. None while it has a worker.
     pub(super) inactive_at: Option<u64>,
     pub(super) workers: usize,
     pub(super) turns: Turns,
-    /// Events that are missing since the last report: number, first, last.
+    /// The missed events that are not reported yet: their number, and the first and last sequence number.
     pub(super) missed: Option<(u64, u64, u64)>,
     pub(super) counts: Counts,
-    /// Events that were read for it from disk.
+    /// Events that were read from disk for this consumer.
     pub(super) fetched: Weak<Fetched>,
-    /// The end of their range; 0 if there are none.
+    /// The end of the range of `fetched`; 0 if nothing was fetched.
     pub(super) fetched_upto: u64,
-    /// The number of moves whose steps are not done yet. Meanwhile it delivers nothing.
+    /// The number of unfinished moves to another position. The consumer delivers nothing until they are finished.
     pub(super) moves: usize,
-    /// The event that it waits for.
+    /// The event that is being read from disk. The consumer delivers nothing until it arrives.
     pub(super) wanted: Option<u64>,
     pub(super) changes: Changes,
-    /// In milliseconds since 1970.
+    /// When the consumer was created, in milliseconds since 1970.
     pub(super) created: u64,
 }
 
@@ -105,31 +105,31 @@ impl Consumer {
         }
     }
 
-    /// Returns true if the consumer has not finished an event of its topics. All unfinished events and dead letters are
-    /// before the position.
+    /// Returns true if the consumer still needs this event, which matches its filters: it is not examined, not finished, or
+    /// a dead letter. No unfinished event or dead letter is after the position.
     pub(super) fn needs(&self, seq: u64) -> bool {
         seq > self.position || self.unfinished.contains_key(&seq) || self.dead.contains_key(&seq)
     }
 
-    /// Returns true if it holds an event of its topics, and the event may not be dropped.
+    /// Returns true if the consumer holds this event, which matches its filters, and history may not evict it.
     pub(super) fn is_firm_holder(&self, seq: u64) -> bool {
         self.is_holding && self.settings.on_full != OnFull::Drop && self.needs(seq)
     }
 
-    /// Returns a sequence number before which it needs no event.
+    /// Returns a sequence number before which the consumer needs no event.
     pub(super) fn first_needed(&self) -> u64 {
         let (unfinished, dead) = (self.unfinished.keys().next(), self.dead.keys().next());
         [unfinished, dead].into_iter().flatten().copied().fold(self.position + 1, u64::min)
     }
 
-    /// Returns a sequence number before which it has finished all events.
+    /// Returns a sequence number before which the consumer has finished all events.
     pub(super) fn floor(&self) -> u64 {
         let ahead = (self.last_matched > self.position).then_some(self.position + 1);
         let (unfinished, dead) = (self.unfinished.keys().next(), self.dead.keys().next());
         ahead.into_iter().chain(unfinished.copied()).chain(dead.copied()).min().unwrap_or(u64::MAX)
     }
 
-    /// Returns true if it delivers nothing now.
+    /// Returns true if the consumer currently delivers nothing.
     pub(super) fn is_stopped(&self, registry: &Registry) -> bool {
         let is_full = self.dead.len() >= DEAD_MAX || (registry.dead >= DEAD_ALL_MAX && !self.dead.is_empty());
         self.is_paused || is_full || self.wanted.is_some() || self.moves > 0
@@ -140,7 +140,7 @@ impl Consumer {
         self.unfinished.len() < self.settings.max_in_flight && registry.unfinished < UNFINISHED_MAX
     }
 
-    /// Calls the next worker, if there may be an event for it.
+    /// Wakes the next worker if there may be an event for it.
     pub(super) fn offer(&mut self, registry: &mut Registry, now: u64) {
         if !self.turns.waiting.is_empty() && self.has_more(registry) {
             self.turns.call(self.key, registry, now);
@@ -265,7 +265,7 @@ impl Consumer {
         self.put_off(seq, now.saturating_add(delay), registry, now);
     }
 
-    /// Returns an event without counting the attempt.
+    /// Ends an attempt without counting it.
     pub(super) fn release(&mut self, seq: u64, registry: &mut Registry, now: u64) {
         if let Some(unfinished) = self.unfinished.get_mut(&seq) {
             unfinished.attempts -= 1;
@@ -326,8 +326,8 @@ impl Consumer {
         self.note_record(registry);
     }
 
-    /// Removes all unfinished events, without finishing them, and the dead letters after a position. What is shared with other
-    /// consumers is to be removed in steps.
+    /// Removes all unfinished events, without finishing them, and the dead letters after a position. Returns them: the caller
+    /// removes their entries in the structures that all consumers share, in steps.
     pub(super) fn clear(&mut self, position: u64) -> Cleared {
         self.keys.clear();
         self.ready.clear();
@@ -342,13 +342,13 @@ impl Consumer {
         self.unfinished.get(&seq)?.token()
     }
 
-    /// Calls the next worker for a new event.
+    /// Wakes the next worker for a new event.
     pub(super) fn offer_event(&mut self, seq: u64, registry: &mut Registry, now: u64) {
         self.last_matched = self.last_matched.max(seq);
         self.offer(registry, now);
     }
 
-    /// Schedules the end of its hold while it has no worker.
+    /// Schedules when the consumer stops holding events, if it has no worker; cancels this if it has one.
     pub(super) fn watch(&mut self, registry: &mut Registry, now: u64) {
         if let Some(end) = self.inactive_at.take() {
             registry.timers.remove(&(end, self.key, Timer::Inactive));

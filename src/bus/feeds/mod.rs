@@ -1,8 +1,8 @@
 //! Feeds: the live events that match one set of filters, in one format, as wire bytes.
 //!
-//! A publish appends to each matching feed, or to very many in [steps](super::broadcasts). The events of one batch are sealed
-//! into a segment of contiguous, shared bytes, [framed](super::framing) once for all subscribers that need a frame. A segment
-//! is dropped as soon as every live cursor has read it, so a feed holds only what its slowest cursor has not read. This is
+//! A publish appends the event to each matching feed; if very many match, in [steps](super::broadcasts). The events of one
+//! batch are sealed into a segment of contiguous, shared bytes, [framed](super::framing) once for all subscribers that need a
+//! frame. A segment is dropped as soon as every live cursor has read it, so a feed holds only what its slowest cursor has not read. This is
 //! bounded by `feed_buffer` for each feed (the newest segment always stays) and, once a batch is published, by `feeds_buffer`
 //! for all feeds, starting with the largest. At a bound the oldest segments are dropped; the cursors that had not read them
 //! fall behind, and read history instead.
@@ -36,7 +36,7 @@ use crate::{
 /// A segment is sealed when it reaches this size, so that it can be read, and dropped, before the batch ends.
 const SEGMENT_BYTES: usize = 32 << 10;
 
-/// The events of a new segment, see [`Segment`].
+/// What a new [`Segment`] records about its events.
 #[derive(Clone, Copy)]
 struct Sealed {
     turn: u64,
@@ -50,7 +50,7 @@ struct Sealed {
 pub(super) struct Feeds {
     /// Boxed, so that a step that adds a feed moves only pointers when the table grows.
     open: Vec<Option<Box<Feed>>>,
-    /// The number of subscribers of each feed. Apart from the feeds, so that those of very many feeds are quickly added.
+    /// The number of subscribers of each feed. Stored apart from the feeds, so that summing over very many feeds is fast.
     subscribers: Vec<u32>,
     free: Vec<FeedKey>,
     by_filters: SplitMap<(FilterSet, Format), FeedKey>,
@@ -58,15 +58,15 @@ pub(super) struct Feeds {
     dirty: Vec<FeedKey>,
     /// Bytes in all segments.
     bytes: usize,
-    /// The feed with which the search for large feeds continues.
+    /// The feed at which the next search for large feeds starts.
     hand: FeedKey,
     /// Bytes that are not sealed, in all feeds.
     open_bytes: usize,
-    /// The encodings of the event that is being published. Kept to reuse their memory; taken meanwhile.
+    /// The encodings of the event that is being published. Kept between publishes to reuse their memory; None during one.
     outgoing: Option<Box<Outgoing>>,
-    /// Events that not all of their feeds have yet.
+    /// Events that have not been appended to all of their feeds yet.
     broadcasts: Broadcasts,
-    /// Counts all events, live-only ones too; unicast events are delivered in the order of turns.
+    /// The number of events published so far, including live-only ones. It orders unicast events among the others.
     turn: u64,
 }
 
@@ -112,12 +112,12 @@ impl Feeds {
         self.subscribers[key] == 0
     }
 
-    /// Returns the number of subscribers of feeds.
+    /// Returns the number of subscribers of these feeds together.
     pub(super) fn subscribers(&self, feeds: &[FeedKey]) -> u64 {
         feeds.iter().map(|key| u64::from(self.subscribers[*key])).sum()
     }
 
-    /// Closes a feed that has no subscribers any more.
+    /// Closes a feed without subscribers.
     pub(super) fn close(&mut self, key: FeedKey) -> Option<Box<Feed>> {
         let feed = self.open.get_mut(key)?.take()?;
         self.bytes -= feed.bytes;
@@ -167,7 +167,7 @@ impl Feeds {
         self.broadcasts.end()
     }
 
-    /// Returns true if the events that wait for very many feeds are a quarter of the most that may.
+    /// Returns true if the work of unfinished broadcasts is above a quarter of its maximum.
     pub(super) fn has_many_broadcasts(&self) -> bool {
         self.broadcasts.work() > BROADCASTS_MAX / 4
     }
@@ -187,7 +187,7 @@ impl Feeds {
         feed.unread_from(position).for_each(|segment| segment.unread += 1);
     }
 
-    /// Removes a live cursor. Segments that it has not read wait for one cursor less.
+    /// Removes a live cursor. The segments that it has not read no longer wait for it.
     pub(super) fn leave(&mut self, key: FeedKey, position: u64) {
         let Some(feed) = self.open.get_mut(key).and_then(Option::as_mut) else { return };
         feed.live -= 1;
