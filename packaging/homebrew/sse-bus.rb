@@ -1,4 +1,4 @@
-# A Homebrew formula. `brew install --HEAD ./packaging/homebrew/sse-bus.rb` builds the newest commit.
+# A Homebrew formula. docs/how-to/install-packages.md shows how to install it; `--HEAD` builds the newest commit.
 class SseBus < Formula
   desc "Local event bus: publish over a Unix socket, subscribe over Server-Sent Events"
   homepage "https://github.com/sse-bus/sse-bus"

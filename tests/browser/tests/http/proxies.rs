@@ -1,4 +1,5 @@
-//! Development proxies that compress responses unless `no-transform` forbids it, and so would hold events back.
+//! Development proxies. They compress responses unless `no-transform` forbids it, and so would hold events back; and the
+//! bus refuses a page whose `Host` they change.
 
 use std::process::Command;
 
@@ -11,8 +12,8 @@ use sse_bus_browser_tests::{
 
 use crate::prints;
 
-/// Publishes one event after another, each when the one before it has passed the proxy. `config` is a file of the
-/// documents, with which the proxy is configured.
+/// Publishes one event after another, each when the one before it has passed the proxy, and then one from a page behind the
+/// proxy. `config` is a file of the documents, with which the proxy is configured.
 async fn events_pass(proxy: &str, config: Option<&str>) {
     let bus = Bus::start().await;
     let port = free_port();
@@ -38,6 +39,14 @@ async fn events_pass(proxy: &str, config: Option<&str>) {
         bus.ctl(&["publish", "t", event]).await;
         prints(&output, &format!("data: {event}\n\n")).await;
     }
+
+    // A browser sends `Origin` when a page publishes, also to the page's own server.
+    let published = bus.path().join("published.out");
+    let page = format!("http://127.0.0.1:{port}");
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--noproxy", "*", "--data", "four", "--header", &format!("Origin: {page}")]);
+    let _curl = Process::start(curl.arg(format!("{page}/events/t")), &published);
+    prints(&published, "\"subscribers\":1").await;
 }
 
 #[tokio::test]
