@@ -264,7 +264,7 @@ impl WorkerGuard {
         Ok(Consuming::new(client, self.consumer.as_str()))
     }
 
-    /// Ends the worker and releases its deliveries: their attempts are not counted.
+    /// Ends the worker and releases its deliveries: their attempts are not counted, except on NATS.
     pub(crate) fn release(mut self) {
         match &mut self.worker {
             Worker::Here(_, departure) => *departure = Departure::Released,
