@@ -357,7 +357,7 @@ impl SharedBus {
 
     /// Returns the milliseconds since the daemon started.
     pub(crate) fn uptime(&self) -> u64 {
-        u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        whole_millis(self.0.started.elapsed())
     }
 
     /// Returns the time of the bus's clocks.

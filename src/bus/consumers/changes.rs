@@ -32,13 +32,13 @@ pub struct ConsumerRecord {
     pub name: ConsumerName,
     /// Its settings.
     pub settings: ConsumerSettings,
-    /// All events up to this number are done, unless there is a record of them.
+    /// All events up to this sequence number are done, unless there is a record of them.
     pub position: u64,
     /// It delivers nothing.
     pub is_paused: bool,
     /// Its totals.
     pub counts: Counts,
-    /// Missing events that were not reported yet: their number, the first, the last.
+    /// Missing events that were not reported yet: how many, and the first and last sequence number.
     pub missed: Option<(u64, u64, u64)>,
     /// When it was created, in milliseconds since 1970.
     pub created: u64,

@@ -52,7 +52,7 @@ pub(super) struct Consumer {
     pub(super) inactive_at: Option<u64>,
     pub(super) workers: usize,
     pub(super) turns: Turns,
-    /// The missed events that are not reported yet: their number, and the first and last sequence number.
+    /// The missed events that are not reported yet: how many, and the first and last sequence number.
     pub(super) missed: Option<(u64, u64, u64)>,
     pub(super) counts: Counts,
     /// Events that were read from disk for this consumer.

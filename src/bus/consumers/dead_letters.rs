@@ -26,13 +26,13 @@ pub enum DeadOperation {
 pub struct DeadStep {
     /// The number of dead letters that were changed.
     pub changed: u64,
-    /// The number of the last event that was examined, after which to continue; None if there are no more.
+    /// The sequence number of the last event that was examined, after which to continue; None if there are no more.
     pub next: Option<u64>,
 }
 
 impl Bus {
-    /// Describes the dead letters of a consumer with numbers after the first one given: at most [`DEAD_AT_ONCE`], and of those
-    /// about [`DEAD_BYTES_AT_ONCE`] bytes. An empty result means that there are no more. Data that is on disk only is left out.
+    /// Describes the dead letters of a consumer whose sequence numbers are after one: at most [`DEAD_AT_ONCE`], and of those about
+    /// [`DEAD_BYTES_AT_ONCE`] bytes. An empty result means that there are no more. Data that is on disk only is left out.
     ///
     /// # Errors
     ///
@@ -93,8 +93,8 @@ impl Bus {
         Ok(())
     }
 
-    /// Retries or drops the dead letters with numbers after the one given whose topics match, or all of them without filters,
-    /// in a bounded step: at most [`DEAD_AT_ONCE`] are examined.
+    /// Retries or drops the dead letters whose sequence numbers are after one and whose topics match, or all of them without
+    /// filters, in a bounded step: at most [`DEAD_AT_ONCE`] are examined.
     ///
     /// # Errors
     ///

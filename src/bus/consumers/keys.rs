@@ -62,7 +62,7 @@ impl Keys {
 
 #[cfg(debug_assertions)]
 impl Keys {
-    /// Lists all events: key, number, and whether it is blocked.
+    /// Lists all events: key, sequence number, and whether it is blocked.
     pub(super) fn self_check_list(&self) -> BTreeSet<(KeyHash, u64, bool)> {
         let of = |(key, known): (&KeyHash, &Key)| {
             let blocked = known.blocked.iter().map(|seq| (*key, *seq, true));

@@ -157,7 +157,7 @@ impl Bus {
         Ok(match to {
             SeekTo::Now => self.head,
             SeekTo::All => 0,
-            // After a crash there are unused numbers between the newest event and the head.
+            // After a crash there are unused sequence numbers between the newest event and the head.
             SeekTo::Latest => before(u64::MAX).saturating_sub(1),
             SeekTo::Last(period) => before(now.mono.saturating_sub(whole_millis(period))),
             SeekTo::Since(time) => before(now.mono.saturating_sub(now.unix.saturating_sub(time))),
