@@ -1,8 +1,9 @@
 //! Publishing: a publication is admitted, the log assigns a sequence number, and the event is applied in the order of the log.
 //!
-//! [`Bus::publish`] does all of this in one call, for a bus with its own log. Where another log assigns them, the
-//! caller [admits](Bus::admit) a publication, appends the event to that log, and [applies](Bus::apply) every event that the
-//! log returns, also those of other publishers. Sequence numbers only rise; some may be missing.
+//! [`Bus::publish`] does all of this in one call, for a bus with its own log. Where another log assigns the numbers, such as
+//! one on other machines, the caller [admits](Bus::admit) a publication, appends the event to that log, and
+//! [applies](Bus::apply) every event that the log returns, also those of other publishers. Sequence numbers only rise; some
+//! may be missing.
 
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ impl Bus {
         })
     }
 
-    /// Returns the reply to a publish that repeats an earlier one. Call it for a publication that is to be
+    /// Returns the reply to a publish that repeats an earlier one, or None for any other. Call it before a publication is
     /// [admitted](Bus::admit) to a log elsewhere.
     pub fn duplicate(&mut self, keys: &DedupKeys, now: Now) -> Option<Published> {
         let first = self.dedup.find(keys, now.mono)?;
@@ -75,8 +76,8 @@ impl Bus {
         }
     }
 
-    /// Counts an event of a publisher, and notes its topic, unless it was for one client. Call it for events that were
-    /// [admitted](Bus::admit) to a log elsewhere.
+    /// Counts an event of a publisher, and adds `topic` to its recent topics. `topic` is None for an event to one client. Call
+    /// it for events that were [admitted](Bus::admit) to a log elsewhere.
     pub fn count_published(&mut self, from: Option<ClientId>, topic: Option<&Topic>) {
         let Some(client) = from.and_then(|id| self.clients.get_mut(id)) else { return };
         client.events += 1;
@@ -118,11 +119,11 @@ impl Bus {
     }
 
     /// Applies the next event of the log: adds it to history and to the feeds. Returns the number of its subscribers, or None
-    /// for an event that was applied before, or is of another epoch.
+    /// if the event was applied before or belongs to another epoch.
     ///
-    /// A log with other publishers may hold more than this bus has room for. An event whose topic has no room is delivered
-    /// and not stored; subscribers that read history receive a gap. A retained event without room is stored as any other
-    /// event, and its topic then has no retained event.
+    /// A log with other publishers may hold more than the limits of this bus allow. If the limit of topics is reached, an event
+    /// of a new topic is delivered and not stored; subscribers that read history receive a gap. If the limit of retained events
+    /// is reached, a retained event is stored like any other event, and its topic then has no retained event.
     pub fn apply(&mut self, event: LogEvent, now: Now) -> Option<u64> {
         let LogEvent { event, retain, ttl } = event;
         let EventId { epoch, seq, .. } = event.id;
@@ -210,7 +211,8 @@ impl Bus {
         self.history.remove_topic(key);
     }
 
-    /// Returns true if a topic's retained event may have this cost. Evicts expired retained events to make room.
+    /// Returns true if a retained event of this cost fits, in place of the topic's present one. Evicts expired retained events
+    /// to make room.
     fn has_room_to_retain(&mut self, topic: TopicKey, cost: usize, now: Now) -> bool {
         let fits = |bus: &Bus| {
             let others = bus.history.totals().retained_bytes - bus.history.retained_cost(topic);
