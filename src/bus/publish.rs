@@ -1,9 +1,8 @@
 //! Publishing: a publication is admitted, the log assigns a sequence number, and the event is applied in the order of the log.
 //!
-//! [`Bus::publish`] does all of this in one call, for a bus with its own log. Where another log assigns the numbers, such as
-//! one on other machines, the caller [admits](Bus::admit) a publication, appends the event to that log, and
-//! [applies](Bus::apply) every event that the log returns, also those of other publishers. Sequence numbers only rise; some
-//! may be missing.
+//! [`Bus::publish`] does all of this in one call, for a bus with its own log. If a log elsewhere assigns the numbers, the
+//! caller [admits](Bus::admit) a publication, appends the event to that log, and [applies](Bus::apply) every event that the
+//! log returns, also those of other publishers. Sequence numbers only rise; some may be missing.
 
 use std::time::Duration;
 
@@ -60,7 +59,7 @@ impl Bus {
         })
     }
 
-    /// Returns the reply to a publish that repeats an earlier one, or None for any other. Call it before a publication is
+    /// Returns the earlier reply if a publication repeats an earlier one. Call it before a publication is
     /// [admitted](Bus::admit) to a log elsewhere.
     pub fn duplicate(&mut self, keys: &DedupKeys, now: Now) -> Option<Published> {
         let first = self.dedup.find(keys, now.mono)?;
@@ -76,8 +75,8 @@ impl Bus {
         }
     }
 
-    /// Counts an event of a publisher, and adds `topic` to its recent topics. `topic` is None for an event to one client. Call
-    /// it for events that were [admitted](Bus::admit) to a log elsewhere.
+    /// Counts an event of a publisher, and records its topic, unless the event was sent to one client only. Call it for
+    /// events that were [admitted](Bus::admit) to a log elsewhere.
     pub fn count_published(&mut self, from: Option<ClientId>, topic: Option<&Topic>) {
         let Some(client) = from.and_then(|id| self.clients.get_mut(id)) else { return };
         client.events += 1;
