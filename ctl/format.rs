@@ -1,4 +1,4 @@
-//! Prints events in the chosen format, in batches of whole events.
+//! Prints events in the chosen format. Output is written in batches, which end between two events.
 
 use std::io;
 
@@ -16,7 +16,7 @@ use crate::{
     visible::{visible, visible_lines},
 };
 
-/// Buffered bytes at which a batch is written, even if more events are available.
+/// Bytes in the buffer at which it is written, even if more events are available already.
 const BATCH: usize = 64 << 10;
 
 /// Prints events in one format.
@@ -34,7 +34,7 @@ impl<'a> Printer<'a> {
         Printer { output, format, times, buffer: Vec::new() }
     }
 
-    /// Buffers an event, and writes if the batch is full.
+    /// Adds an event to the buffer, and writes the buffer if it has [`BATCH`] bytes.
     pub(crate) fn print(&mut self, event: &EventMessage) -> io::Result<()> {
         match self.format {
             Format::Text => self.for_people(event),
@@ -57,7 +57,7 @@ impl<'a> Printer<'a> {
         if self.buffer.len() >= BATCH { self.flush() } else { Ok(()) }
     }
 
-    /// Reports a gap: on stderr if the format has only data, otherwise as an event.
+    /// Reports a gap: on stderr in the formats for people and for data alone, and as an event of the type `$gap` in the others.
     pub(crate) fn gap(&mut self, gap: &Gap, id: EventId, time: u64) -> io::Result<()> {
         if matches!(self.format, Format::Text | Format::Data) {
             self.flush()?;
@@ -75,14 +75,15 @@ impl<'a> Printer<'a> {
         self.buffer.is_empty()
     }
 
-    /// Writes what is buffered.
+    /// Writes the buffer and empties it, also if writing fails.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         let written = if self.buffer.is_empty() { Ok(()) } else { self.output.write(&self.buffer) };
         self.buffer.clear();
         written
     }
 
-    /// Buffers the time, the topic, the type if there is one, and the data, with its further lines indented.
+    /// Adds a line for people to the buffer: the time, the topic, the type if there is one, and the data. Further lines of the
+    /// data are indented.
     fn for_people(&mut self, event: &EventMessage) {
         let (bold, dim, plain) = if self.output.colour { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
         let mut line = format!("{dim}{}{plain}  {bold}{}{plain}", self.times.format(event.time), visible(&event.topic));
@@ -98,7 +99,7 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// Reports missed events on stderr.
+/// Reports on stderr that events were missed: how many, why, and their ids.
 pub(crate) fn warn_of_gap(gap: &Gap) {
     let reason = gap.reason.as_str();
     let missed = gap.missed.map_or_else(|| "an unknown number of events".into(), |n| count(n, "event"));

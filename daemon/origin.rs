@@ -1,21 +1,22 @@
-//! `Host` and `Origin`, parsed, so that they are compared by meaning and not by spelling.
+//! The request headers `Host` and `Origin`, parsed: two spellings of the same host or origin are equal.
 //!
-//! Only the forms that browsers send are accepted. Unusual forms (user-info, `127.1`, a port with a leading zero) do not parse,
-//! and so equal none. A name with a final dot is another origin than the name without it, as for browsers, but the same host.
+//! Only the forms that browsers send are accepted. Unusual forms (a user name, `127.1`, a port with a leading zero) do not
+//! parse, and therefore equal no allowed host or origin. As in browsers, `localhost.` with a final dot is the same host as
+//! `localhost`, but another origin.
 
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// The host that a request is for or that a page was fetched from, and a port unless it is the default one.
+/// A host, and a port unless it is the default one: those of a request, or those from which a page was fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Authority {
     pub(crate) host: Host,
     pub(crate) port: Option<u16>,
 }
 
-/// A name in lower case, with its final dot if there is one, or an address.
+/// A name in lower case, with its final dot if it has one, or an IP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
     Name(String),
@@ -29,7 +30,8 @@ pub(crate) struct Origin {
     pub(crate) authority: Authority,
 }
 
-/// The scheme with which a page was fetched. Pages of other schemes have no distinguishable origin.
+/// The scheme with which a page was fetched. Other origins, such as `null` of a page from a file, do not
+/// parse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Http,
@@ -90,8 +92,8 @@ impl Host {
         is_name.then(|| Host::Name(text.to_ascii_lowercase()))
     }
 
-    /// Returns true if it is the machine itself: `localhost`, the names below it (RFC 6761, 6.3), and the addresses of
-    /// loopback.
+    /// Returns true if the host is this machine: `localhost`, names that end in `.localhost` (RFC 6761, 6.3), and the loopback
+    /// addresses.
     pub(crate) fn is_loopback(&self) -> bool {
         match self {
             Host::Name(_) => self.name().is_some_and(|name| name == "localhost" || name.ends_with(".localhost")),
@@ -139,7 +141,7 @@ impl Origin {
         Authority::parse(authority).map(|authority| Origin::new(scheme, authority))
     }
 
-    /// Returns the origin of pages fetched from there. Browsers leave out the default port.
+    /// Returns the origin of pages that were fetched with this scheme from this host and port. Browsers omit the default port.
     pub(crate) fn new(scheme: Scheme, mut authority: Authority) -> Origin {
         authority.port = authority.port.filter(|port| *port != scheme.default_port());
         Origin { scheme, authority }

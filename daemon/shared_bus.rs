@@ -1,7 +1,9 @@
 //! The bus as the daemon's tasks share it: one mutex, the clocks, and waking after unlocking.
 //!
-//! The mutex can be handed to a waiting thread, unlike that of the standard library: a batch of one publisher does not keep
-//! another publisher waiting.
+//! The mutex is that of `parking_lot`, because a thread can hand it to one that waits for it. A thread with long work does so
+//! between steps, so that a large batch of one publisher does not delay the others.
+//!
+//! A *tick* is the regular work of the bus, such as heartbeats and the eviction of old events ([`Bus::tick`]).
 
 use std::{
     ops::{Deref, DerefMut},
@@ -23,7 +25,8 @@ use tokio::sync::Notify;
 
 use crate::hold_clock::{HoldClock, Locked};
 
-/// The longest time between two ticks of the bus while there are subscribers or clients with tokens.
+/// The longest time between two ticks of the bus while it has subscribers, or clients with tokens, which may expire or be
+/// revoked.
 pub(crate) const BUSY_TICK: Duration = Duration::from_secs(1);
 /// The longest time between two ticks without subscribers.
 const IDLE_TICK: Duration = Duration::from_mins(5);
@@ -37,28 +40,28 @@ struct Inner {
     started: Instant,
     /// Start value of the bus's clock.
     clock: u64,
-    /// Called when there is work for the disk.
+    /// Called when there is work for the disk, or for a log elsewhere.
     disk: OnceLock<Box<dyn Fn(ForDisk) + Send + Sync>>,
     /// Notified when the bus must tick.
     awake: Notify,
-    /// When the bus ticks next, on its clock. Set under the lock, and decreased after it.
+    /// The time of the next tick, on the clock of the bus. It is set under the lock; without the lock it is only decreased.
     tick_at: AtomicU64,
     /// The number of clients with a token.
     token_holders: AtomicUsize,
-    /// A thread continues the work of the bus until there is no more, see [`SharedBus::finish`]. Changed under the lock.
+    /// True while a thread does the remaining work of the bus, see [`SharedBus::finish`]. Changed under the lock.
     is_finishing: AtomicBool,
-    /// What measures how long the lock is held.
+    /// The clock that measures how long the lock is held.
     hold_clock: HoldClock,
     /// The longest time that the lock was held since the last query, in nanoseconds.
     longest_hold: AtomicU64,
 }
 
-/// The bus while it is locked. Waiting threads get it between the steps of long work.
+/// The bus while this thread holds its lock. Between the steps of long work, waiting threads get the lock.
 pub(crate) struct LockedBus<'a> {
     bus: MutexGuard<'a, Bus>,
     shared: &'a SharedBus,
     locked: Locked,
-    /// The number of events for very many feeds before this thread has published.
+    /// How many events for very many feeds the bus has counted, see [`Bus::broadcasts`], without those of this thread.
     broadcasts: u64,
 }
 
@@ -77,7 +80,7 @@ impl DerefMut for LockedBus<'_> {
 }
 
 impl LockedBus<'_> {
-    /// Publishes an event, see [`Bus::publish`]. The clients of a name that many share receive it in steps.
+    /// Publishes an event, see [`Bus::publish`]. If many clients share the name to which it is sent, they receive it in steps.
     pub(crate) fn publish(
         &mut self,
         publication: Publication,
@@ -96,7 +99,8 @@ impl LockedBus<'_> {
         }
     }
 
-    /// Lets a waiting thread use the bus. It seals the events that were published so far.
+    /// Lets a waiting thread use the bus. When that thread is done, it also seals the events published so far: subscribers can
+    /// then read them.
     fn give_way(&mut self) {
         self.note_hold();
         let own = self.bus.broadcasts() - self.broadcasts;
@@ -105,7 +109,7 @@ impl LockedBus<'_> {
         self.locked = Locked::now(self.shared.0.hold_clock);
     }
 
-    /// Returns true if this thread has published an event for very many feeds.
+    /// Returns true if this thread has published an event for very many feeds since it locked the bus.
     fn has_broadcast(&self) -> bool {
         self.bus.broadcasts() > self.broadcasts
     }
@@ -113,24 +117,25 @@ impl LockedBus<'_> {
     /// Notes how long the lock has been held.
     fn note_hold(&self) {
         let (held, longest) = (self.locked.elapsed().as_nanos() as u64, &self.shared.0.longest_hold);
-        // Nearly always it was held longer before: then this only reads.
+        // Nearly always an earlier hold was longer. Then this is only a read, which does not slow other threads down.
         if held > longest.load(Ordering::Relaxed) {
             longest.fetch_max(held, Ordering::Relaxed);
         }
     }
 }
 
-/// Work of the bus for its history on disk.
+/// Which work the bus has for its history on disk, or for a log elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForDisk {
-    /// Changes to write.
+    /// True if there are changes to write.
     pub(crate) changes: bool,
-    /// Clients or consumers that wait for events that are not in memory.
+    /// True if clients or consumers wait for events that are not in memory.
     pub(crate) wishes: bool,
 }
 
 impl SharedBus {
-    /// `clock` is the start value of the bus's clock, in milliseconds; at least 1, so that no event is as old as the clock.
+    /// Shares a bus. `clock` is the start value of its clock, in milliseconds; at least 1, so that no event is as old as the
+    /// clock.
     pub(crate) fn new(bus: Bus, clock: u64) -> SharedBus {
         let inner = Inner {
             bus: Mutex::new(bus),
@@ -147,13 +152,14 @@ impl SharedBus {
         SharedBus(Arc::new(inner))
     }
 
-    /// Registers the function that is called when there is work for the disk, or for a log elsewhere. There can be one.
+    /// Registers the function that is called when there is work for the disk, or for a log elsewhere. A second function is
+    /// ignored.
     pub(crate) fn set_disk(&self, call: impl Fn(ForDisk) + Send + Sync + 'static) {
         let _ = self.0.disk.set(Box::new(call));
     }
 
     fn lock(&self) -> LockedBus<'_> {
-        // The bus keeps its invariants even if an action panics between two calls.
+        // This mutex is not poisoned by a panic: the bus keeps its invariants even if an action panics between two calls.
         let bus = self.0.bus.lock();
         LockedBus { broadcasts: bus.broadcasts(), bus, shared: self, locked: Locked::now(self.0.hold_clock) }
     }
@@ -173,7 +179,8 @@ impl SharedBus {
         items: impl Iterator<Item = T>,
         mut action: impl FnMut(&mut LockedBus<'_>, Now, T) -> R,
     ) -> Vec<R> {
-        /// Items for which waiting threads wait, and the time after which they wait for no further item.
+        /// Waiting threads get the bus after this number of items, or before the next item if the lock was held for longer
+        /// than this time.
         const FEW: usize = 16;
         const LONG: Duration = Duration::from_micros(200);
         let mut bus = self.lock();
@@ -196,9 +203,11 @@ impl SharedBus {
         results
     }
 
-    /// Seals the published events, unlocks, and then wakes. Work for very many feeds is done in steps, between which waiting
-    /// threads get the bus. The thread that finds such work continues it; others meanwhile do only one step each, unless they
-    /// have published such events themselves and there are many.
+    /// Seals the published events, unlocks, and then wakes the clients that can read them.
+    ///
+    /// Work for very many feeds is done in steps, between which waiting threads get the bus. The first thread that finds such
+    /// work does all of it; others meanwhile do one step each. A thread that has itself published such events does more steps
+    /// while there are many of them, so that publishers do not outrun the work.
     fn finish(&self, mut bus: LockedBus<'_>) {
         let has_broadcast = bus.has_broadcast();
         if has_broadcast {
@@ -238,7 +247,8 @@ impl SharedBus {
         Duration::from_nanos(self.0.longest_hold.swap(0, Ordering::Relaxed))
     }
 
-    /// Reads the bus. Expired events are removed first; if there are many, the rest soon after.
+    /// Reads the bus. Without subscribers it ticks first, because it rarely ticks then and may still have expired events; if
+    /// many are expired, the next tick follows at once.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Bus, Now) -> R) -> R {
         let (seen, is_behind) = self.with(|bus, now| {
             if !bus.has_subscribers() {
@@ -312,25 +322,26 @@ impl SharedBus {
         self.tick_by(0);
     }
 
-    /// Makes the bus tick as often as it must with subscribers.
+    /// Makes the bus tick within [`BUSY_TICK`], as it must while there are subscribers.
     pub(crate) fn wake_for_subscriber(&self) {
         self.tick_by(self.now().mono + whole_millis(BUSY_TICK));
     }
 
-    /// Makes the bus tick at a time of its clock, or earlier.
+    /// Makes the bus tick at a time of its clock, unless it ticks earlier.
     fn tick_by(&self, at: u64) {
         if at < self.0.tick_at.fetch_min(at, Ordering::Relaxed) {
             self.0.awake.notify_one();
         }
     }
 
-    /// Notes a client whose token may end, which the regular work notices.
+    /// Counts a client with a token. While there are such clients, the bus ticks often enough to disconnect them soon after
+    /// their token has expired or was revoked.
     pub(crate) fn add_token_holder(&self) {
         self.0.token_holders.fetch_add(1, Ordering::Relaxed);
         self.wake_for_subscriber();
     }
 
-    /// Notes the end of a client with a token.
+    /// Counts the end of a client with a token.
     pub(crate) fn remove_token_holder(&self) {
         self.0.token_holders.fetch_sub(1, Ordering::Relaxed);
     }
@@ -347,8 +358,8 @@ impl SharedBus {
         });
         loop {
             let wait = self.0.tick_at.load(Ordering::Relaxed).saturating_sub(self.now().mono);
-            // An earlier time is kept, even if its timer is removed. The timer of a worker's turn nearly always is, and the next
-            // turns, with later timers, then cause no wake-up.
+            // An earlier time is kept, even if the timer that set it is removed. Timers of deliveries to workers are nearly
+            // always removed, and so the later timers of the next deliveries wake nothing.
             if wait == 0 || tokio::time::timeout(Duration::from_millis(wait), self.0.awake.notified()).await.is_err() {
                 return;
             }

@@ -2,8 +2,8 @@
 //! latency.
 //!
 //! The subscriber is `curl`, because it uses the certificates and proxies that the user has configured. The event is sent
-//! over the local socket to this subscriber only, so that it is in no history and no other client receives it. If it does
-//! not arrive, more events are sent, to distinguish a proxy that buffers from one that delivers nothing.
+//! over the local socket to this subscriber only, so that history does not keep it and no other client receives it. If it
+//! does not arrive, more events are sent, which fill the buffer of a proxy: then the first one arrives if the proxy buffers.
 
 use std::{path::Path, time::Duration};
 
@@ -24,14 +24,15 @@ use super::{
 };
 use crate::exit::{Exit, Failure};
 
-/// Latency above which an event counts as buffered. On one machine it takes milliseconds.
+/// Latency above which an event counts as buffered. On one machine an event takes milliseconds.
 const LATENCY_MAX: Duration = Duration::from_secs(2);
 /// Bytes of each event that is published to fill the buffer of a proxy.
 const FILLER_BYTES: usize = 16 << 10;
 /// Maximum number of these events.
 const FILLERS_MAX: usize = 64;
-/// Checks that a path can be appended to a URL. curl checks the rest. The error does not repeat the URL, which may
-/// contain a password.
+
+/// Checks that a path can be appended to a URL; curl checks everything else. The error does not contain the URL, in which
+/// there may be a password.
 pub(super) fn validate(url: &str) -> Result<(), Failure> {
     if url.is_empty() || url.contains(['?', '#']) {
         let message = "--url must be the base URL of the daemon, such as https://bus.example/, without `?` and `#`";
@@ -90,7 +91,7 @@ async fn send_event(
             return Err(problem(format!("cannot connect to {base}: {error}"), request));
         }
     };
-    // A development server has no name of its own, but its framework does.
+    // A development server sends no `Server`, but its framework may send `X-Powered-By`.
     let field = |name| head.as_ref().and_then(|head| head.field(name));
     let server = field("server").or_else(|| field("x-powered-by")).unwrap_or_default().to_owned();
     if let Some(head) = &head {
@@ -167,7 +168,7 @@ pub(super) async fn check_idle(open: OpenStream) -> Finding {
     }
 }
 
-/// Returns the finding for a response that is not an event stream.
+/// Returns the finding for a response that is not an event stream, or None if it is one.
 fn refusal(head: &Head, base: &str, received: &[u8], has_token: bool, daemon: &Status) -> Option<Finding> {
     let problem = |message: String, fix: String| Some(Finding::problem("url", message, fix));
     let content_type = head.field("content-type").unwrap_or("no type");
@@ -222,7 +223,7 @@ fn proxy_setting(server: &str) -> String {
     let nginx = "nginx: proxy_buffering off; and no proxy_ignore_headers X-Accel-Buffering;";
     let caddy = "Caddy: reverse_proxy { flush_interval -1 }";
     let apache = "Apache: ProxyPass … flushpackets=on, and SetEnv no-gzip 1";
-    // Their middleware for compression holds events back if it ignores `no-transform`.
+    // The middleware of these servers that compresses responses holds events back if it ignores `no-transform`.
     let vite = "Vite: server.proxy without a plugin that compresses";
     let webpack = "webpack: devServer: { compress: false }";
     let next = "Next.js: compress: false";

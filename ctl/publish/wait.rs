@@ -1,4 +1,5 @@
-//! `--wait-for`: waits until a topic has subscribers. The bus publishes when clients join, so there is no polling.
+//! `publish --wait-for N`: waits until a topic has N subscribers. The bus publishes an event when a client connects, so there
+//! is no polling.
 
 use std::{future, mem, time::Duration};
 
@@ -17,10 +18,14 @@ use crate::{
     visible::visible,
 };
 
-/// The topic on which the bus publishes when clients join and leave.
+/// The topic on which the bus reports each client that joins (connects) or leaves (disconnects).
 const CLIENTS: &str = "$sys/clients";
 
 /// Waits until the filters of at least `wanted` subscribers match the topic.
+///
+/// # Errors
+///
+/// `topic` is not valid, the time is over, or the connection to the daemon has ended.
 pub(super) async fn for_subscribers(
     address: &Address,
     client: &mut Client,
@@ -33,7 +38,7 @@ pub(super) async fn for_subscribers(
         .map_err(|e| Failure::new(Exit::Usage, format!("`{}` is not a topic: {e}", visible(topic))))?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let watch = Subscribe::new([CLIENTS]).with_since("now");
-    // Subscribe before counting, so that no join in between is missed.
+    // Subscribe before counting: otherwise a client that joins between the two would be missed.
     let mut joins = Client::connect(address).await?.subscribe(watch).await?;
     let (mut found, mut has_said_so) = (0, false);
     let waiting = async {
@@ -80,7 +85,7 @@ async fn subscribers_of(client: &mut Client, topic: &Topic) -> Result<u64, Failu
     Ok(clients.iter().filter(|c| c.role == ClientRole::Subscriber && matches(&c.filters)).count() as u64)
 }
 
-/// Waits until a client joins, and skips the joins that are already available.
+/// Waits until a client joins. Joins that can be read at once are read together, so that the clients are counted once for all.
 async fn next_join(joins: &mut Subscription) -> Result<(), Failure> {
     let mut any = false;
     loop {
@@ -91,7 +96,7 @@ async fn next_join(joins: &mut Subscription) -> Result<(), Failure> {
         };
         match item {
             Some(Ok(Item::Event(event))) => any |= event.event_type.as_deref() != Some("leave"),
-            // A gap may include a join.
+            // For example a gap, in which a client may have joined.
             Some(Ok(_)) => any = true,
             Some(Err(e)) => return Err(Failure::from(e).context("cannot wait for subscribers")),
             None => return Err(Failure::new(Exit::Failed, "the daemon ended the stream of joins")),

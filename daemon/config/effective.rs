@@ -13,13 +13,14 @@ use sse_bus::{
 
 use super::{file::File, inherited_sockets::InheritedSockets, keys::Table, topics::TopicTable};
 
-/// The sources of values. Values without one are defaults.
+/// The source of each value: a flag, a variable, a line of the file, or the service manager. A value without a source is a
+/// default.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
-    /// The file that was read.
+    /// The path of the configuration file that was read.
     file: Option<String>,
     by_key: BTreeMap<String, String>,
-    /// Sources of values that are ignored because the service manager holds the socket.
+    /// The sources of `listen` and `socket` if they are ignored, because the service manager holds the socket.
     overruled: BTreeMap<&'static str, String>,
 }
 
@@ -63,13 +64,14 @@ impl Sources {
         self.by_key.get(key).cloned().unwrap_or_else(|| "default".into())
     }
 
-    /// Returns the prefix of an error about a value.
+    /// Returns the prefix of an error about a value: its source and a colon, or nothing for a default.
     pub(super) fn before(&self, key: &str) -> String {
         self.by_key.get(key).map_or(String::new(), |source| format!("{source}: "))
     }
 }
 
-/// Returns the file that was read, then all values in the order of `--help`, then `[limits]`, `[nats]` and `[[topics]]`.
+/// Returns all settings: first the path of the configuration file, then the values in the order of `--help`, then `[limits]`,
+/// `[nats]` and `[[topics]]`.
 pub(super) fn settings(
     settings: &Settings,
     limits: &Limits,
@@ -91,10 +93,11 @@ pub(super) fn settings(
     std::iter::once(file).chain(rest).collect()
 }
 
-/// Returns settings that were read while the daemon runs with others, with the old values of those that cannot change.
+/// Returns the settings after the configuration was read again. `kept` names the keys that change only with a restart; they
+/// have the values with which the daemon is running.
 pub(super) fn kept(read: Vec<Setting>, running: &[Setting], kept: &[&str]) -> Vec<Setting> {
     let is_kept = |key: &str| match key {
-        // These are kept together.
+        // `kept` has one name for settings that change together.
         "allow_gid" => kept.contains(&"allow_uid"),
         "tls_key" => kept.contains(&"tls_cert"),
         key if key.starts_with("nats.") => kept.contains(&"nats"),
@@ -104,13 +107,13 @@ pub(super) fn kept(read: Vec<Setting>, running: &[Setting], kept: &[&str]) -> Ve
     read.into_iter().map(|new| if is_kept(&new.key) { before(&new.key).unwrap_or(new) } else { new }).collect()
 }
 
-/// The fields of a struct, in the order in which they are declared.
+/// Returns the keys and values of a struct, in the order of its fields.
 fn keyed(table: Table, fields: &impl Serialize) -> impl Iterator<Item = (&'static str, Value)> {
     let mut values = json(fields);
     table.keys().into_iter().filter_map(move |key| Some((key, values.get_mut(key)?.take())))
 }
 
-/// Serializing cannot fail for the types of the configuration.
+/// Returns a value as JSON. Serializing cannot fail for the types of the configuration.
 fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }

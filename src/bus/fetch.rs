@@ -5,10 +5,13 @@
 //! subscriber waits. The caller owns the events it hands over, and bounds them: once they are dropped, a cursor that has not
 //! read them requests them again.
 //!
-//! There are two cases. With history on disk, the bus has the entry of each event in memory, and requests a known event.
-//! With a log elsewhere, the bus has a [window](super::history::Window) of it, and requests a range of sequence numbers before
-//! the window: the reply has the events of the range, or of its beginning, that match the filters, and the losses among them. A
-//! cursor reads such ranges one after another, each from where the last one ended, until it is in the window.
+//! There are two cases:
+//!
+//! - History on disk: the bus has an entry for each event in memory, and requests the events of entries that it knows.
+//! - A log elsewhere, such as on other machines: the bus has only the newest events, the
+//!   [window](super::history::Window). It requests a range of sequence numbers before the window. The reply has the matching
+//!   events of the range, and the losses in it; it may cover only the beginning of the range. A cursor reads one range after
+//!   another until it reaches the window.
 
 use super::{
     history::{Entry, SnapshotKind},
@@ -29,52 +32,56 @@ pub struct Wanted {
     pub seq: u64,
     /// The end of the range that was handed over last; 0 if there was none.
     pub previous: u64,
-    /// The check of the event before `seq`, if the subscriber resumes after it and the log is to verify that it still has it.
+    /// The check of the event before `seq`, which is a part of its id. It is set if the subscriber resumes after that event,
+    /// and the log must verify that it still has it.
     pub check: Option<Check>,
-    /// How often the log had been [rewritten](super::Bus::rewrite). Do not hand over the reply to an earlier request.
+    /// How often the log had been [rewritten](super::Bus::rewrite) at the time of the request. Drop the reply if the log was
+    /// rewritten after it.
     pub rewrites: u64,
-    /// The filters of its events. The reply may have events of other topics, too.
+    /// The filters of the subscriber. The reply may contain events that they do not match.
     pub filters: FilterSet,
     /// The last sequence number to read. The reply may end earlier. Events after it are ignored, unless they are on disk.
     pub upto: u64,
-    /// The retained or the newest events of the topics, or None for all events.
+    /// Which events of each topic are requested: the retained one or the newest one. None requests all events.
     pub snapshot: Option<SnapshotKind>,
-    /// A time in milliseconds since 1970: earlier events are not needed.
+    /// Milliseconds since 1970. Events before this time are not needed.
     pub since: Option<u64>,
-    /// The index of the first loss to report, among all losses of the log; `u64::MAX` for none.
+    /// The index of the first loss to report, among all losses of the log; `u64::MAX` to report none.
     pub losses_from: u64,
-    /// A sequence number. Earlier losses of events after it are reported too, without a number of events: the log may have
-    /// lost them after the subscription. `u64::MAX` if there are none.
+    /// A sequence number. Losses of later events are reported even if their index is below `losses_from`, because the log
+    /// may have lost these events after the subscription began. Such a loss is reported without a number of events.
+    /// `u64::MAX` reports none of them.
     pub uncertain_after: u64,
 }
 
-/// All events of the log that were requested, in a range of sequence numbers.
+/// A reply to [`Wanted`]: all requested events in a range of sequence numbers.
 #[derive(Debug, Default)]
 pub struct Fetched {
     /// The events, in order.
     pub events: Vec<Event>,
-    /// The events that the log has lost, by the first of each range. Empty for events on disk: an event of the range that is
-    /// not in `events` cannot be read.
+    /// The events that the log has lost, in the order of their sequence numbers. It is empty for history on disk: there an
+    /// event of the range that is not in `events` is lost.
     pub lost: Vec<LostRange>,
-    /// The index of the next loss, among all losses of the log.
+    /// The index of the next loss to report, among all losses of the log.
     pub losses_end: u64,
     /// The first sequence number of the range.
     pub from: u64,
     /// The last sequence number of the range.
     pub upto: u64,
-    /// The event before the range has another check than was wanted: the log has lost the event that the subscriber had.
+    /// True if the event before the range has another check than the request: the log has lost the event that the subscriber
+    /// received, and has assigned its number again.
     pub rewritten: bool,
-    /// Why the log cannot be read now. A subscription to history only then ends with this error; any other requests the
-    /// events again, at the pace of the replies.
+    /// Why the log cannot be read now. A subscription to history only then ends with this error. Any other subscription
+    /// requests the events again after each such reply.
     pub refused: Option<Refused>,
 }
 
 /// Events that the log has lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LostRange {
-    /// The first of them.
+    /// The sequence number of the first of them.
     pub from: u64,
-    /// The last of them.
+    /// The sequence number of the last of them.
     pub to: u64,
     /// How many of them match the filters; None if that is unknown.
     pub missed: Option<u64>,
@@ -93,11 +100,11 @@ pub(super) enum Found<'a> {
     Here(&'a Event),
     /// On disk; it must be requested.
     OnDisk,
-    /// It should be on disk and is not.
+    /// It was requested and is not on disk.
     Lost,
 }
 
-/// Finds the event of an entry.
+/// Finds the event of an entry: in the entry itself, or in what was fetched for its reader.
 pub(super) fn find<'a>(entry: &'a Entry, fetched: Option<&'a Fetched>) -> Found<'a> {
     match (&entry.event, fetched) {
         (Some(event), _) => Found::Here(event),

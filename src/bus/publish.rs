@@ -118,11 +118,11 @@ impl Bus {
     }
 
     /// Applies the next event of the log: adds it to history and to the feeds. Returns the number of its subscribers, or None
-    /// for an event that was applied before, or is of another epoch.
+    /// if the event was applied before or belongs to another epoch.
     ///
-    /// A log with other publishers may hold more than this bus has room for. An event whose topic has no room is delivered
-    /// and not stored; subscribers that read history receive a gap. A retained event without room is stored as any other
-    /// event, and its topic then has no retained event.
+    /// A log with other publishers may hold more than the limits of this bus allow. If the limit of topics is reached, an event
+    /// of a new topic is delivered and not stored; subscribers that read history receive a gap. If the limit of retained events
+    /// is reached, a retained event is stored like any other event, and its topic then has no retained event.
     pub fn apply(&mut self, event: LogEvent, now: Now) -> Option<u64> {
         let LogEvent { event, retain, ttl } = event;
         let EventId { epoch, seq, .. } = event.id;
@@ -210,7 +210,8 @@ impl Bus {
         self.history.remove_topic(key);
     }
 
-    /// Returns true if a topic's retained event may have this cost. Evicts expired retained events to make room.
+    /// Returns true if a retained event of this cost fits, in place of the topic's present one. Evicts expired retained events
+    /// to make room.
     fn has_room_to_retain(&mut self, topic: TopicKey, cost: usize, now: Now) -> bool {
         let fits = |bus: &Bus| {
             let others = bus.history.totals().retained_bytes - bus.history.retained_cost(topic);

@@ -1,4 +1,5 @@
-//! Taking the changes of consumers, to be written to disk.
+//! Changes of consumers that are not on disk yet. Each consumer records which of its events have changed; the writer of
+//! history takes the changes in bounded steps.
 
 use super::{
     changes::{ConsumerChanges, ConsumerRecord, EventRecord},
@@ -10,18 +11,19 @@ use super::{
 use crate::{bus::Bus, limits::CONSUMER_CHANGES};
 
 impl Bus {
-    /// Returns true if there are changes of consumers to write.
+    /// Returns true if a consumer has changed, or was removed, since its last changes were taken.
     pub fn have_consumers_changed(&self) -> bool {
         !self.consumers.removed.is_empty() || !self.consumers.registry.changed.is_empty()
     }
 
-    /// Takes the changes of consumers since the last call, in a bounded step. Take all of them before a
-    /// [batch](Bus::take_batch), without other calls between, and write both in one transaction: a batch may remove events that
-    /// consumers have finished. Without consumers there are no changes.
+    /// Takes the changes of consumers since the last call, about [`CONSUMER_CHANGES`] at most. Call it until
+    /// [`ConsumerChanges::more`] is false, then take a [batch](Bus::take_batch), without other calls of the bus between, and
+    /// write all of it in one transaction: the batch may remove events that consumers have finished, and a restart must not
+    /// find such an event unfinished. Without consumers there are no changes.
     pub fn take_consumer_changes(&mut self) -> ConsumerChanges {
         let Consumers { by_key, registry, removed, .. } = &mut self.consumers;
         let (mut changes, mut left) = (ConsumerChanges::default(), CONSUMER_CHANGES);
-        // First, since a consumer of the same name may have been created again.
+        // Removals first: a consumer of the same name may have been created since, and its changes must follow.
         while left > 0
             && let Some(name) = removed.pop_first()
         {
@@ -43,7 +45,7 @@ impl Bus {
 }
 
 impl Consumer {
-    /// Records that the consumer itself has changed.
+    /// Records that the consumer itself has changed, such as its settings, its counts or its position.
     pub(super) fn note_record(&mut self, registry: &mut Registry) {
         if self.changes.is_tracked {
             self.changes.is_dirty = true;
@@ -51,7 +53,7 @@ impl Consumer {
         }
     }
 
-    /// Records that an event is unfinished or dead, or has changed.
+    /// Records that an event has become unfinished or dead (a dead letter), or that its state has changed.
     pub(super) fn note(&mut self, seq: u64, registry: &mut Registry) {
         if self.changes.is_tracked {
             self.changes.dirty.insert(seq);
@@ -59,7 +61,7 @@ impl Consumer {
         }
     }
 
-    /// Records that an event is neither unfinished nor dead any more.
+    /// Records that an event is neither unfinished nor dead any more. If it was never written, there is nothing to remove.
     pub(super) fn note_gone(&mut self, seq: u64, registry: &mut Registry) {
         self.note(seq, registry);
         if !self.changes.written.contains(&seq) {
@@ -67,15 +69,16 @@ impl Consumer {
         }
     }
 
-    /// Records that the state of an event was cleared. It may have another one since.
+    /// Records that the state of an event was cleared, unless it has become unfinished or dead again since.
     pub(super) fn note_cleared(&mut self, seq: u64, registry: &mut Registry) {
         if !self.unfinished.contains_key(&seq) && !self.dead.contains_key(&seq) {
             self.note_gone(seq, registry);
         }
     }
 
-    /// Takes its record, and at most `most` changes of events. If there are more, the position stays before the first of them.
-    /// Returns the number of changes.
+    /// Takes the record of the consumer, and at most `most` changes of its events. If there are more, the position in the
+    /// record stays before the first event that was not taken, so that a restart offers it again. Returns the number of
+    /// changes.
     fn take_changes(&mut self, most: usize, out: &mut ConsumerChanges) -> usize {
         let mut position = self.position;
         let mut left = most;
@@ -109,7 +112,8 @@ impl Consumer {
         most - left + 1
     }
 
-    /// Returns what a restart needs to know of an event. A delivery in flight does not count as an attempt.
+    /// Returns what a restart needs of an unfinished or dead event, or None for any other. A delivery in flight does not count
+    /// as an attempt.
     fn record_of(&self, seq: u64) -> Option<EventRecord> {
         if let Some(Dead { reason, attempts, worker, key, since }) = self.dead.get(&seq) {
             let dead = Some((reason.clone(), *since));
