@@ -5,9 +5,10 @@
 #![no_main]
 
 mod log;
+// Where the messages of the log look for it.
 #[allow(dead_code, reason = "streams have names as well")]
 #[path = "../../../daemon/nats/names.rs"]
-mod names;
+mod nats;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
@@ -27,7 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
             headers.append(name, value);
         }
     }
-    let names = names::Names::new("b");
+    let names = nats::Names::new("b");
     let Some((topic, is_retained)) = names.topic(&subject) else { return };
     assert_eq!(names.subject(&topic, is_retained), subject);
     log::nats::check(&topic, is_retained, &headers, payload);
