@@ -145,7 +145,6 @@ impl Nodes {
     }
 
     /// Returns true if a node is there, and not lost.
-    #[cfg(feature = "nats")]
     pub(super) fn is_present(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|node| !node.is_lost)
     }
@@ -161,7 +160,7 @@ impl Nodes {
         let describe = |node: &Node| {
             let mut info = node.info(now);
             if info.state != NodeState::Up {
-                info.lag = info.lag.map(|lag| lag + last.saturating_sub(node.last));
+                info.lag = info.lag.map(|lag| lag.saturating_add(last.saturating_sub(node.last)));
             }
             info
         };

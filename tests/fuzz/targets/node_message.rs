@@ -40,7 +40,7 @@ fuzz_target!(|bytes: &[u8]| {
         let Message { from, instance, sent, body } = message;
         nodes.is_recent(&from, instance, sent, NOW.mono);
         match body {
-            Body::Announce(announcement) => drop(nodes.announced(&from, instance, sent, *announcement, NOW.mono)),
+            Body::Announce(announcement) => drop(nodes.announced(&from, instance, sent, *announcement, NOW.mono, 0)),
             Body::Leave {} => drop(nodes.left(&from, instance, NOW.mono)),
             Body::Presence(events) => {
                 for event in events {
@@ -48,9 +48,11 @@ fuzz_target!(|bytes: &[u8]| {
                 }
             }
             Body::Ask { question, .. } => ask(&mut bus, question),
-            Body::Answer { .. } | Body::Cancel { .. } => {}
+            Body::Answer { .. } | Body::Forget { .. } | Body::Cancel { .. } => {}
         }
         assert!(nodes.names().len() <= NODES_MAX);
+        nodes.mark_silent(&from);
+        nodes.list(u64::MAX, u64::MAX);
     }
     bus.finish().wake();
     assert_eq!(bus.position().seq, 0, "no question is an event of the log");
@@ -87,6 +89,6 @@ fn ask(bus: &mut Bus, question: Question) {
                 bus.responders_of(&topic);
             }
         }
-        Question::Clients {} | Question::KeepOut { .. } => {}
+        Question::Clients {} | Question::KeepOut { .. } | Question::Settle { .. } | Question::Workers {} => {}
     }
 }
