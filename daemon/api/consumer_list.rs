@@ -39,14 +39,15 @@ pub(super) async fn add_workers(daemon: &Daemon, consumers: &mut [ConsumerInfo])
     let Some(cluster) = daemon.cluster.as_ref().filter(|_| !consumers.is_empty()) else { return };
     let workers = cluster.workers().await;
     for consumer in consumers {
-        consumer.workers += workers.get(&consumer.name).copied().unwrap_or_default();
+        let others = workers.get(&consumer.name).copied().unwrap_or_default();
+        consumer.workers = consumer.workers.saturating_add(others);
     }
 }
 
 /// Adds up what all consumers have: those of the bus as it counts them, and those on NATS from their list.
 pub(super) fn work_totals(daemon: &Daemon, consumers: &[ConsumerInfo]) -> WorkTotals {
     if daemon.events.is_elsewhere() && daemon.cluster.is_some() {
-        let sum = |number: fn(&ConsumerInfo) -> u64| consumers.iter().map(number).sum();
+        let sum = |number: fn(&ConsumerInfo) -> u64| consumers.iter().map(number).fold(0, u64::saturating_add);
         return WorkTotals {
             consumers: consumers.len() as u64,
             workers: sum(|consumer| consumer.workers),

@@ -73,7 +73,8 @@ impl Cluster {
         for answer in answers.result.into_values().flatten() {
             let Answer::Workers(workers) = answer else { continue };
             for (consumer, workers) in workers {
-                *sum.entry(consumer).or_default() += workers;
+                let all: &mut u64 = sum.entry(consumer).or_default();
+                *all = all.saturating_add(workers);
             }
         }
         sum
